@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What a user can set: per connection (before `listen` or `connect`, and live) and per stack. Every
+// default carries its source.
+
+#include <tunic/base/time.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace tunic::inline v0 {
+
+/// Keep-alive (RFC 9293 3.8.4): off by default, probes after two idle hours, as the RFC asks.
+struct Keepalive {
+  bool enabled = false;
+  Duration idle = std::chrono::hours{2};
+  Duration interval = std::chrono::seconds{75};
+  std::uint8_t count = 9;     ///< Unanswered probes before the connection is given up.
+  bool garbage_byte = false;  ///< Probe with one byte, for very old peers (RFC 9293 MAY-6).
+};
+
+/// Options of one connection. A listener's options are those its connections start with.
+struct ConnectionOptions {
+  bool no_delay = false;           ///< Switches Nagle's algorithm off (RFC 9293 MUST-17).
+  bool cork = false;               ///< Holds partial segments, at most `cork_timeout` of the stack.
+  bool report_soft_errors = true;  ///< RFC 9293 SHLD-20.
+  std::uint8_t ttl = 64;           ///< 1..255 (RFC 9293 MUST-49).
+  std::uint8_t dscp = 0;           ///< 0..63 (RFC 9293 MUST-48).
+  /// Caps the MSS announced and used, 0 = what the MTU allows; below 88 it is raised to 88.
+  std::uint16_t max_segment_size = 0;
+  std::uint32_t send_buffer = 256 * 1024;     ///< Most bytes queued for sending.
+  std::uint32_t receive_buffer = 256 * 1024;  ///< Most bytes unread, and so the window.
+  /// R2: how long sent data may stay without an acknowledgement. Zero = for ever (RFC 9293 MUST-21;
+  /// five minutes is the default of its 3.9.1.1).
+  Duration user_timeout = std::chrono::minutes{5};
+  /// How long a closed connection may take to deliver what is queued; zero resets at once; none =
+  /// as long as it makes progress.
+  std::optional<Duration> linger{};
+  Keepalive keepalive{};
+};
+
+/// Settings of TCP as a whole.
+struct TcpConfig {
+  std::uint32_t max_connections = 16384;  ///< Control blocks, half-open ones included.
+  std::uint32_t max_time_wait = 16384;    ///< Beyond it the oldest entry goes early.
+  std::uint32_t max_orphans = 1024;       ///< Beyond it a closing connection is reset.
+  std::uint8_t initial_window = 10;       ///< Segments (RFC 6928).
+  bool window_scaling = true;             ///< RFC 7323.
+  bool timestamps = true;                 ///< RFC 7323.
+  bool sack = true;                       ///< RFC 2018.
+  bool syn_cookies = true;                ///< When a SYN queue is full (RFC 4987 3.6).
+  Duration delayed_ack =
+      std::chrono::milliseconds{40};  ///< 0 = at once; below 500 ms (RFC 9293 MUST-40).
+  Duration cork_timeout = std::chrono::milliseconds{200};
+  Duration initial_rto = std::chrono::seconds{1};  ///< RFC 6298 2.1.
+  /// Deviation: 6298-04: RFC 6298 2.4 says 1 s; 200 ms, as Linux has it, repairs losses on short
+  /// paths in time.
+  Duration min_rto = std::chrono::milliseconds{200};
+  Duration max_rto = std::chrono::seconds{60};  ///< RFC 6298 2.5.
+  Duration msl =
+      std::chrono::seconds{30};  ///< TIME-WAIT lasts twice this (RFC 9293 3.4.2 names 2 min).
+  Duration fin_wait_2_timeout =
+      std::chrono::seconds{60};  ///< Of a connection that nobody reads any more.
+  Duration orphan_timeout = std::chrono::seconds{60};  ///< Without progress, its handle gone.
+  std::uint8_t syn_retries =
+      8;  ///< 8 with a 60 s cap: the last SYN leaves at 183 s (RFC 9293 MUST-23).
+  std::uint8_t syn_ack_retries = 5;
+  std::uint16_t challenge_ack_limit = 10;  ///< Per connection and second (RFC 5961 7).
+  std::uint16_t first_port = 32768;        ///< Ephemeral ports (RFC 6056 3.2), first and last.
+  std::uint16_t last_port = 60999;
+  std::uint16_t min_path_mtu =
+      552;  ///< Reports below it are taken for this (RFC 1191 3, RFC 5927 7).
+  std::uint32_t max_out_of_order_ranges = 256;  ///< Disjoint ranges kept per connection.
+};
+
+}  // namespace tunic::inline v0

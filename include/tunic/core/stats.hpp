@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The counters and gauges of one stack. Counters only grow; gauges say what is held now and return
+// to zero when all connections are gone. Every packet that is not processed to its end is counted
+// once in `drops`.
+
+#include <tunic/wire/drop.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace tunic::inline v0 {
+
+/// Counters of the Internet layer.
+struct IpStats {
+  std::uint64_t packets_in = 0;
+  std::uint64_t packets_out = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint64_t fragments_in = 0;
+  std::uint64_t reassembled = 0;
+  std::uint64_t echo_replies = 0;
+  std::uint64_t icmp_errors_in = 0;
+  std::uint64_t icmp_errors_out = 0;
+};
+
+/// Counters of TCP.
+struct TcpStats {
+  std::uint64_t segments_in = 0;
+  std::uint64_t segments_out = 0;
+  std::uint64_t retransmissions = 0;
+  std::uint64_t timeouts = 0;          ///< Retransmission time-outs.
+  std::uint64_t fast_retransmits = 0;  ///< Entries into fast recovery.
+  std::uint64_t resets_in = 0;
+  std::uint64_t resets_out = 0;
+  std::uint64_t challenge_acks = 0;
+  std::uint64_t active_opens = 0;
+  std::uint64_t passive_opens = 0;
+  std::uint64_t failed_handshakes = 0;
+  std::uint64_t cookies_sent = 0;
+  std::uint64_t cookies_accepted = 0;
+  std::uint64_t timestamps_missing = 0;  ///< Segments without the negotiated option, tolerated.
+  std::uint64_t out_of_order = 0;
+  std::uint64_t duplicates = 0;
+  std::uint64_t zero_window_probes = 0;
+  std::uint64_t keepalive_probes = 0;
+};
+
+/// What is held now.
+struct Gauges {
+  std::size_t connections = 0;  ///< Control blocks, half-open and dead-but-held ones included.
+  std::size_t half_open = 0;    ///< Passive SYN-RECEIVED.
+  std::size_t orphans = 0;      ///< Still closing, their handle gone.
+  std::size_t time_wait = 0;
+  std::size_t pending_syns = 0;
+  std::size_t reassemblies = 0;
+  std::size_t buffer_bytes = 0;  ///< Capacity held by queues.
+};
+
+struct Stats {
+  IpStats ip;
+  TcpStats tcp;
+  std::array<std::uint64_t, drop_count> drops{};
+  Gauges gauges;
+
+  [[nodiscard]] std::uint64_t dropped(Drop reason) const noexcept {
+    return drops[static_cast<std::size_t>(reason)];
+  }
+  [[nodiscard]] std::uint64_t dropped_total() const noexcept {
+    std::uint64_t sum = 0;
+    for (const auto count : drops) sum += count;
+    return sum;
+  }
+  void count(Drop reason) noexcept { ++drops[static_cast<std::size_t>(reason)]; }
+};
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A device without another end, for tests: the test puts packets in and takes out what the stack
+// sent, and makes the device full, down, failed or change its mind about its MTU when it likes.
+
+#include <tunic/base/assert.hpp>
+#include <tunic/base/block_pool.hpp>
+#include <tunic/base/bytes.hpp>
+#include <tunic/device/packet_queue.hpp>
+#include <tunic/stack/device.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace tunic::inline v0 {
+
+struct MockOptions {
+  std::size_t mtu_bytes = 1500;
+  std::size_t tx_batch = 64;
+  /// Packets that wait to be taken before `send` says `would_block`.
+  std::size_t capacity = std::numeric_limits<std::size_t>::max();
+};
+
+/// A device that a test plays. Movable; buffers are used again, so that a steady exchange allocates
+/// nothing.
+class MockDevice {
+ public:
+  MockDevice() noexcept = default;
+  explicit MockDevice(const MockOptions& options) noexcept : options_{options} {}
+
+  // --- the test's side
+
+  /// The next packet that `receive` will give. Copied; may be malformed in any way.
+  void inject(Bytes packet) { inbox_.emplace_back().assign(packet); }
+  /// Packets injected and not received yet.
+  [[nodiscard]] std::size_t pending() const noexcept { return inbox_.size(); }
+
+  /// Packets sent and not taken yet.
+  [[nodiscard]] std::size_t sent() const noexcept { return outbox_.size(); }
+  /// Packets accepted since the beginning.
+  [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_; }
+  /// Packets accepted that were larger than the MTU: a mistake of the stack.
+  [[nodiscard]] std::uint64_t oversized() const noexcept { return oversized_; }
+
+  /// Takes the oldest sent packet; nothing when there is none. Allocates the copy; `front` with
+  /// `drop_front` does not.
+  [[nodiscard]] std::optional<std::vector<std::byte>> take() {
+    if (outbox_.empty()) return std::nullopt;
+    std::optional<std::vector<std::byte>> packet{outbox_[0].bytes};
+    outbox_.drop_front();
+    return packet;
+  }
+  /// The oldest sent packet, until `drop_front` or `take`. Only while `sent() > 0`.
+  [[nodiscard]] Bytes front() const noexcept { return outbox_[0].bytes; }
+  /// Why it was sent.
+  [[nodiscard]] TxReason front_reason() const noexcept { return outbox_[0].reason; }
+  void drop_front() noexcept { outbox_.drop_front(); }
+  /// Forgets all that was sent.
+  void drop_sent() noexcept { outbox_.drop_front(outbox_.size()); }
+
+  /// Packets that may wait to be taken. What waits already stays.
+  void set_capacity(std::size_t packets) noexcept { options_.capacity = packets; }
+
+  /// The device fails for good, in both directions, once `packets` more were accepted.
+  void fail_after(std::uint64_t packets) noexcept {
+    fails_at_ = accepted_ + std::min(packets, std::numeric_limits<std::uint64_t>::max() - accepted_);
+  }
+
+  /// What every call answers from now on without doing anything: `down`, `failed` or `would_block`;
+  /// `ok` ends that.
+  void set_status(DeviceStatus status) noexcept {
+    TUNIC_ASSERT(status != DeviceStatus::replan);
+    status_ = status;
+  }
+
+  /// The next `send` finds the MTU changed: it accepts nothing and says `replan`.
+  void set_mtu_bytes(std::size_t bytes) noexcept { next_mtu_bytes_ = bytes; }
+
+  // --- the stack's side: Device
+
+  [[nodiscard]] DeviceCaps caps() const noexcept {
+    return {.mtu_bytes = options_.mtu_bytes, .tx_batch = options_.tx_batch};
+  }
+
+  RxResult receive(std::span<RxPacket> batch, BlockPool&) noexcept {
+    if (const DeviceStatus refusal = refused(); refusal != DeviceStatus::ok) return {0, refusal};
+    const std::size_t count = inbox_.lend(batch);
+    return {count, inbox_.empty() ? DeviceStatus::would_block : DeviceStatus::ok};
+  }
+
+  TxResult send(std::span<const TxPacket> packets) noexcept {
+    wants_write_ = false;
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+      if (const DeviceStatus refusal = accept(packets[i]); refusal != DeviceStatus::ok) {
+        wants_write_ = refusal == DeviceStatus::would_block;
+        return {i, refusal};
+      }
+    }
+    return {packets.size(), DeviceStatus::ok};
+  }
+
+  /// Whether the last `send` ended with `would_block`.
+  [[nodiscard]] bool wants_write() const noexcept { return wants_write_; }
+
+ private:
+  DeviceStatus accept(const TxPacket& packet) noexcept {
+    if (const DeviceStatus refusal = refused(); refusal != DeviceStatus::ok) return refusal;
+    if (next_mtu_bytes_) {
+      options_.mtu_bytes = *std::exchange(next_mtu_bytes_, std::nullopt);
+      return DeviceStatus::replan;
+    }
+    if (outbox_.size() >= options_.capacity) return DeviceStatus::would_block;
+    outbox_.emplace_back().assign(packet);
+    ++accepted_;
+    if (packet.size_bytes > options_.mtu_bytes) ++oversized_;
+    return DeviceStatus::ok;
+  }
+
+  DeviceStatus refused() const noexcept {
+    return accepted_ >= fails_at_ ? DeviceStatus::failed : status_;
+  }
+
+  MockOptions options_{};
+  LendingQueue inbox_;
+  PacketQueue outbox_;
+  std::uint64_t accepted_ = 0;
+  std::uint64_t oversized_ = 0;
+  std::uint64_t fails_at_ = std::numeric_limits<std::uint64_t>::max();
+  std::optional<std::size_t> next_mtu_bytes_{};
+  DeviceStatus status_ = DeviceStatus::ok;
+  bool wants_write_ = false;
+};
+
+static_assert(Device<MockDevice>);
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A Linux TUN interface as a device: IP packets of the kernel, one per read(2) and writev(2). It
+// never blocks, starts no thread and knows no event loop: wait for `native_handle()` to become
+// readable, and writable too while `wants_write()`. `TunOptions` says what `open` sets up; `System`
+// is the seam for its system calls.
+//
+// What Linux does at the other end: it queues packets towards the program and drops what exceeds
+// that queue; a write hardly ever says EAGAIN; while the interface is down a write gives EIO and a
+// read nothing, and the descriptor is neither readable nor writable; once the interface is deleted
+// everything gives EBADFD. A lowered MTU is not told.
+
+#include <tunic/base/assert.hpp>
+#include <tunic/base/block_pool.hpp>
+#include <tunic/base/bytes.hpp>
+#include <tunic/base/error.hpp>
+#include <tunic/device/tun_options.hpp>
+#include <tunic/device/tun_setup.hpp>
+#include <tunic/os/system.hpp>
+#include <tunic/stack/device.hpp>
+#include <tunic/wire/address.hpp>
+
+#include <boost/endian/buffers.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <linux/if_ether.h>
+#include <linux/if_tun.h>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <sys/uio.h>
+#include <system_error>
+#include <utility>
+
+namespace tunic::inline v0 {
+
+/// What a TUN device has carried, and what it could not. Counts of packets unless named otherwise.
+struct TunCounters {
+  std::uint64_t rx_packets = 0;
+  std::uint64_t rx_bytes = 0;
+  std::uint64_t rx_truncated =
+      0;  ///< Larger than the MTU and than the room that was left; skipped.
+  std::uint64_t rx_not_ip =
+      0;  ///< Told by packet information to be neither IPv4 nor IPv6; skipped.
+  std::uint64_t rx_no_memory =
+      0;  ///< Read and thrown away because the pool refused the first block.
+  std::uint64_t tx_packets = 0;
+  std::uint64_t tx_bytes = 0;
+  std::uint64_t tx_refused = 0;  ///< Refused by the kernel as malformed or too long; dropped.
+  std::uint64_t tx_too_many_pieces = 0;  ///< Of more than `max_pieces`; dropped.
+  std::uint64_t tx_short = 0;            ///< Written in part; the rest is lost.
+  std::uint64_t tx_would_block = 0;      ///< Calls of `send` that were stopped by a full queue.
+};
+
+/// A TUN interface (`Device`, `PollableDevice`, `AddressedDevice`). Move-only; the descriptor is
+/// closed with it, and with the descriptor the interface goes unless it is persistent.
+///
+/// Memory: the first `receive` takes one block of the pool, and the device keeps it: packets are
+/// read into it one behind the other, and the next `receive` starts at its front again. So a stack
+/// that is over its budget still hears the acknowledgements that free its memory. All calls get the
+/// same pool, and the pool outlives the device.
+template <System S>
+class BasicTunDevice {
+ public:
+  /// Pieces that a packet may have.
+  static constexpr std::size_t max_pieces = 24;
+
+  /// A closed device: it fails at every call.
+  BasicTunDevice() noexcept = default;
+
+  /// Creates or attaches to an interface, or adopts a descriptor. On failure the result is closed,
+  /// nothing that was opened stays open, `ec` holds one of
+  /// - tun_missing, tun_permission, tun_busy, tun_no_such_device, tun_not_tun;
+  /// - tun_name_too_long, tun_name_invalid, tun_address_refused, tun_mtu_refused, not_supported (an
+  /// IPv6 address),
+  ///   invalid_argument (queue_packets);
+  /// - no_memory, tun_setup_failed;
+  /// and `failure()` the call that was refused. An interface that existed before may have been
+  /// changed in part. Blocks for as long as the kernel takes to configure an interface.
+  [[nodiscard]] static BasicTunDevice open(const TunOptions& options, std::error_code& ec,
+                                           S system = {}) noexcept {
+    BasicTunDevice device{std::move(system)};
+    detail::TunSetup<S> setup{device.system_, options};
+    const Errc error = setup.run();
+    device.failure_ = setup.failure();
+    if (error == Errc::none) device.interface_ = setup.interface();
+    device.largest_rx_bytes_ = device.interface_.mtu_bytes;
+    ec = error == Errc::none ? std::error_code{} : make_error_code(error);
+    return device;
+  }
+
+#if defined(__cpp_exceptions)
+  /// The same, but throws std::system_error.
+  [[nodiscard]] static BasicTunDevice open(const TunOptions& options, S system = {}) {
+    std::error_code ec;
+    BasicTunDevice device = open(options, ec, std::move(system));
+    if (ec) throw std::system_error{ec, device.failure_.call};
+    return device;
+  }
+#endif
+
+  BasicTunDevice(BasicTunDevice&& other) noexcept
+      : system_{std::move(other.system_)},
+        interface_{std::exchange(other.interface_, {})},
+        failure_{other.failure_},
+        counters_{other.counters_},
+        pool_{std::exchange(other.pool_, nullptr)},
+        block_{std::exchange(other.block_, nullptr)},
+        largest_rx_bytes_{other.largest_rx_bytes_},
+        mtu_changed_{other.mtu_changed_},
+        wants_write_{other.wants_write_} {}
+
+  BasicTunDevice& operator=(BasicTunDevice&& other) noexcept {
+    if (this == &other) return *this;
+    std::destroy_at(this);
+    return *std::construct_at(this, std::move(other));
+  }
+
+  ~BasicTunDevice() { close(); }
+
+  /// Closes the descriptor and gives the block back. Harmless when closed.
+  void close() noexcept {
+    if (block_ != nullptr) pool_->release(std::exchange(block_, nullptr));
+    if (is_open()) system_.close(std::exchange(interface_.fd, -1));
+  }
+
+  [[nodiscard]] bool is_open() const noexcept { return interface_.fd >= 0; }
+  [[nodiscard]] explicit operator bool() const noexcept { return is_open(); }
+  /// The call that made `open` fail; after success, empty.
+  [[nodiscard]] const TunFailure& failure() const noexcept { return failure_; }
+
+  /// The descriptor, for an event loop; -1 when closed. It is for waiting only.
+  [[nodiscard]] int native_handle() const noexcept { return interface_.fd; }
+  /// The name that the kernel gave; empty when an adopted descriptor does not tell. Lives as long
+  /// as the device.
+  [[nodiscard]] std::string_view name() const noexcept { return interface_.name.data(); }
+  /// As by if_nametoindex(3); 0 when not told.
+  [[nodiscard]] unsigned interface_index() const noexcept { return interface_.index; }
+  [[nodiscard]] std::size_t mtu_bytes() const noexcept { return interface_.mtu_bytes; }
+  /// The kernel's own address on the interface: the one that was asked for, or its first when none
+  /// was.
+  [[nodiscard]] std::optional<IpCidr> host_address() const noexcept {
+    return interface_.host_address;
+  }
+  [[nodiscard]] const TunCounters& counters() const noexcept { return counters_; }
+
+  /// The MTU changes when `receive` sees a packet that is larger: it was raised behind our back.
+  /// The next `send` then says `replan` once.
+  [[nodiscard]] DeviceCaps caps() const noexcept {
+    return {.mtu_bytes = interface_.mtu_bytes, .tx_batch = 64};
+  }
+
+  /// Reads until the batch or the block is full (`ok`: there may be more), or the kernel's queue is
+  /// empty
+  /// (`would_block`). At most one read per place in the batch, so skipped packets cost places.
+  /// `failed` when the interface was deleted; packets read before are counted and valid in every
+  /// case.
+  ///
+  /// Without memory for a single packet, what is queued is read and thrown away, as a network card
+  /// does without buffers: left unread it would keep the descriptor readable and the program's
+  /// event loop spinning.
+  RxResult receive(std::span<RxPacket> batch, BlockPool& pool) noexcept {
+    if (!is_open()) return {0, DeviceStatus::failed};
+    if (!hold_block(pool)) return discard(batch.size());
+    const MutableBytes block{block_->data(), block_->capacity};
+    MutableBytes room = block;
+    std::size_t count = 0;
+    for (std::size_t reads = 0; reads < batch.size(); ++reads) {
+      if (room.size() < std::min(rx_room(), block.size())) break;
+      const ssize_t answer = read(room);
+      if (answer <= 0) return {count, rx_status(answer)};
+      const Bytes bytes = room.first(static_cast<std::size_t>(answer));
+      const auto packet = accept(bytes, bytes.size() == room.size());
+      if (!packet) continue;
+      batch[count++] = RxPacket{.bytes = *packet};
+      // Headers that start at an address divisible by 16 cost less to read.
+      room = room.subspan(std::min((bytes.size() + 15) / 16 * 16, room.size()));
+    }
+    return {count, DeviceStatus::ok};
+  }
+
+  /// Writes each packet with one writev(2). `would_block`: the kernel takes no more now, and
+  /// `wants_write()` until it does. `down`: the interface is. A packet that the kernel will never
+  /// take is accepted, dropped and counted, so that it does not stop those behind it.
+  TxResult send(std::span<const TxPacket> packets) noexcept {
+    if (!is_open()) return {0, DeviceStatus::failed};
+    wants_write_ = false;
+    if (std::exchange(mtu_changed_, false)) return {0, DeviceStatus::replan};
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+      const DeviceStatus status = write(packets[i]);
+      if (status != DeviceStatus::ok) return {i, status};
+    }
+    return {packets.size(), DeviceStatus::ok};
+  }
+
+  /// Whether the last `send` ended with `would_block`: wait for writability too.
+  [[nodiscard]] bool wants_write() const noexcept { return wants_write_; }
+
+ private:
+  /// What stands before a packet without IFF_NO_PI: tuntap.rst 3.2. The flags are in the machine's
+  /// byte order.
+  struct PacketInformation {
+    std::uint16_t flags;
+    boost::endian::big_uint16_buf_t protocol;
+  };
+  static_assert(sizeof(PacketInformation) == sizeof(tun_pi));
+
+  static constexpr std::size_t largest_packet_bytes = 65535;
+
+  explicit BasicTunDevice(S system) noexcept : system_{std::move(system)} {}
+
+  // --- receiving
+
+  std::size_t information_bytes() const noexcept {
+    return interface_.packet_information ? sizeof(PacketInformation) : 0;
+  }
+
+  /// The least room that a read needs: one byte more than the largest packet, so that one cut short
+  /// is recognised.
+  std::size_t rx_room() const noexcept { return information_bytes() + largest_rx_bytes_ + 1; }
+
+  /// Makes sure of a block. It asks for the largest as long as it has a lesser one, then for what
+  /// one packet needs.
+  bool hold_block(BlockPool& pool) noexcept {
+    TUNIC_ASSERT(block_ == nullptr || pool_ == &pool);
+    constexpr std::size_t most = sizeof(PacketInformation) + largest_packet_bytes + 1;
+    for (const std::size_t wanted : {most, most / 8, rx_room()}) {
+      const std::size_t needed_bytes = std::max(wanted, rx_room());
+      if (block_ != nullptr && block_->capacity >= needed_bytes) break;
+      Block* const block = pool.allocate(needed_bytes);
+      if (block == nullptr) continue;
+      if (block_ != nullptr) pool.release(block_);
+      block_ = block;
+      pool_ = &pool;
+      break;
+    }
+    return block_ != nullptr;
+  }
+
+  ssize_t read(MutableBytes room) noexcept {
+    return detail::retry_interrupted([&]() noexcept { return system_.read(interface_.fd, room); });
+  }
+
+  static DeviceStatus rx_status(ssize_t answer) noexcept {
+    if (answer == -EAGAIN) return DeviceStatus::would_block;
+    return answer == -EIO ? DeviceStatus::down : DeviceStatus::failed;
+  }
+
+  /// The IP packet in what was read, if it holds a whole one.
+  std::optional<Bytes> accept(Bytes bytes, bool room_is_full) noexcept {
+    bool truncated = room_is_full;
+    bool is_ip = true;
+    if (interface_.packet_information) {
+      PacketInformation information{};
+      truncated = truncated || bytes.size() <= sizeof information;
+      std::memcpy(&information, bytes.data(), std::min(bytes.size(), sizeof information));
+      truncated = truncated || (information.flags & TUN_PKT_STRIP) != 0;
+      is_ip =
+          information.protocol.value() == ETH_P_IP || information.protocol.value() == ETH_P_IPV6;
+      bytes = bytes.subspan(std::min(bytes.size(), sizeof information));
+    }
+    if (bytes.size() > interface_.mtu_bytes) raise_mtu(bytes.size(), truncated);
+    if (truncated || !is_ip) {
+      ++(truncated ? counters_.rx_truncated : counters_.rx_not_ip);
+      return {};
+    }
+    ++counters_.rx_packets;
+    counters_.rx_bytes += bytes.size();
+    return bytes;
+  }
+
+  /// A packet larger than the MTU came: asks the kernel anew. Where it does not tell, every read
+  /// gets the room of the largest packet there is, and what is sent keeps to the MTU that was
+  /// known.
+  void raise_mtu(std::size_t seen_bytes, bool truncated) noexcept {
+    if (seen_bytes <= largest_rx_bytes_ && !truncated) return;
+    const auto told = detail::query_mtu_bytes(system_, interface_.name);
+    if (told && *told >= seen_bytes) {
+      mtu_changed_ = mtu_changed_ || *told != interface_.mtu_bytes;
+      interface_.mtu_bytes = std::min(*told, largest_packet_bytes);
+      largest_rx_bytes_ = interface_.mtu_bytes;
+    } else {
+      largest_rx_bytes_ = largest_packet_bytes;
+    }
+  }
+
+  RxResult discard(std::size_t most) noexcept {
+    std::array<std::byte, 64> scratch{};  // the kernel forgets what does not fit
+    for (std::size_t i = 0; i < most; ++i) {
+      const ssize_t answer = read(scratch);
+      if (answer <= 0) return {0, rx_status(answer)};
+      ++counters_.rx_no_memory;
+    }
+    return {0, DeviceStatus::ok};
+  }
+
+  // --- sending
+
+  DeviceStatus write(const TxPacket& packet) noexcept {
+    if (packet.pieces.size() > max_pieces) {
+      ++counters_.tx_too_many_pieces;
+      return DeviceStatus::ok;
+    }
+    std::array<iovec, max_pieces + 1> pieces;
+    std::size_t count = 0;
+    PacketInformation information{};
+    if (interface_.packet_information) {
+      information.protocol = is_v6(packet) ? ETH_P_IPV6 : ETH_P_IP;
+      pieces[count++] = {&information, sizeof information};
+    }
+    for (const Bytes piece : packet.pieces) {
+      // writev(2) takes a pointer to non-const for readv's sake and does not write through it.
+      pieces[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
+    }
+    const ssize_t answer = detail::retry_interrupted(
+        [&]() noexcept { return system_.writev(interface_.fd, std::span{pieces}.first(count)); });
+    return tx_status(answer, packet.size_bytes + information_bytes());
+  }
+
+  static bool is_v6(const TxPacket& packet) noexcept {
+    const auto first =
+        std::ranges::find_if(packet.pieces, [](Bytes piece) { return !piece.empty(); });
+    return first != packet.pieces.end() && std::to_integer<unsigned>(first->front()) >> 4 == 6;
+  }
+
+  DeviceStatus tx_status(ssize_t answer, std::size_t expected_bytes) noexcept {
+    if (answer >= 0) {
+      const auto written = static_cast<std::size_t>(answer);
+      ++(written < expected_bytes ? counters_.tx_short : counters_.tx_packets);
+      counters_.tx_bytes += written - std::min(written, information_bytes());
+      return DeviceStatus::ok;
+    }
+    switch (-answer) {
+      case EAGAIN:
+      case ENOBUFS:
+      case ENOMEM:
+        wants_write_ = true;
+        ++counters_.tx_would_block;
+        return DeviceStatus::would_block;
+      case EINVAL:
+      case EMSGSIZE:
+        ++counters_.tx_refused;
+        return DeviceStatus::ok;
+      case EIO:
+        return DeviceStatus::down;
+      default:
+        return DeviceStatus::failed;
+    }
+  }
+
+  [[no_unique_address]] S system_{};
+  detail::TunInterface interface_{};
+  TunFailure failure_{};
+  TunCounters counters_{};
+  BlockPool* pool_ = nullptr;  // of block_
+  Block* block_ = nullptr;
+  std::size_t largest_rx_bytes_ = 0;
+  bool mtu_changed_ = false;  // and the stack does not know yet
+  bool wants_write_ = false;
+};
+
+/// A TUN interface of this machine.
+using TunDevice = BasicTunDevice<LinuxSystem>;
+
+static_assert(PollableDevice<TunDevice> && AddressedDevice<TunDevice>);
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The settings of one stack.
+
+#include <tunic/base/block_pool.hpp>
+#include <tunic/base/siphash.hpp>
+#include <tunic/core/options.hpp>
+#include <tunic/ip/ip_config.hpp>
+#include <tunic/wire/address.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+namespace tunic::inline v0 {
+
+struct StackConfig {
+  /// Ours, each with its prefix (`"10.0.0.2/24"_cidr`; `"10.0.0.2"_ip` is a single address). The
+  /// prefix tells the subnet's broadcast address.
+  std::vector<IpCidr> addresses{};
+  /// Answer for every unicast address: connections to all of them can be accepted.
+  bool any_address = false;
+  /// Everything that the stack holds counts against it: buffers by capacity, control blocks,
+  /// tables.
+  std::size_t memory_budget = std::size_t{256} * 1024 * 1024;
+  /// Where memory comes from; null: `operator new`.
+  MemorySource* memory = nullptr;
+  /// The secret of all sequence numbers, ports and hashes. Without it one is drawn from
+  /// std::random_device; give one to make a run repeatable.
+  std::optional<SipKey> seed{};
+  /// Packets that one `poll` takes at most before it returns with `more`.
+  std::uint32_t packets_per_poll = 256;
+  TcpConfig tcp{};
+  IpConfig ip{};
+};
+
+/// A secret of 128 bits out of the system's entropy.
+[[nodiscard]] inline SipKey random_seed() {
+  std::random_device source;
+  const auto word = [&source] { return (std::uint64_t{source()} << 32) | source(); };
+  return {word(), word()};
+}
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Everything that is known of one connection. A plain value without behaviour of its own: what
+// happens to it is in input.hpp, output.hpp, expiry.hpp and connection.hpp.
+
+#include <tunic/base/error.hpp>
+#include <tunic/base/time.hpp>
+#include <tunic/base/timing_wheel.hpp>
+#include <tunic/core/event.hpp>
+#include <tunic/core/options.hpp>
+#include <tunic/tcp/flow.hpp>
+#include <tunic/tcp/receiver.hpp>
+#include <tunic/tcp/rtt.hpp>
+#include <tunic/tcp/sender.hpp>
+#include <tunic/tcp/state.hpp>
+#include <tunic/tcp/timers.hpp>
+
+#include <boost/intrusive/list.hpp>
+#include <boost/intrusive/list_hook.hpp>
+
+#include <cstdint>
+
+namespace tunic::inline v0 {
+
+template <class Traits>
+class BasicTcpConnection;
+
+template <class Traits>
+struct Listening;
+
+using ListHook =
+    boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+
+template <class Traits>
+struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlines`
+  FlowKey key;
+  Sender snd;
+  Receiver rcv;
+  RttEstimator rtt;
+  typename Traits::Congestion congestion;
+  Deadlines deadlines;
+  Instant last_received{};
+  ConnectionOptions options;
+  BasicTcpConnection<Traits>* handle =
+      nullptr;                            // null: half-open, waiting to be accepted, or an orphan
+  Listening<Traits>* listener = nullptr;  // while half-open or waiting to be accepted
+  void* user_data = nullptr;
+  ListHook output_hook;  // in the list of those that have something to send
+  ListHook event_hook;   // in the list of those that have news
+  ListHook owner_hook;   // in its listener's accept queue, or in the list of orphans
+  std::uint32_t challenge_second = 0;
+  std::uint32_t ts_offset = 0;
+  std::uint16_t challenges = 0;
+  std::uint8_t keepalive_probes = 0;
+  std::uint8_t received_dscp = 0;
+  TcpState state = TcpState::closed;
+  Errc error = Errc::none;
+  Errc soft_error = Errc::none;
+  EventFlags news = EventFlags::none;
+  bool passive = false;  // came from LISTEN (RFC 9293 MUST-11)
+  bool syn_due = false;  // a SYN or SYN+ACK is to be sent
+  bool keepalive_due = false;
+  bool orphan = false;      // its handle is gone, the stack finishes it
+  bool in_table = false;    // the flow table leads here
+  bool scaled = false;      // window scaling is negotiated
+  bool timestamps = false;  // negotiated
+  bool sack = false;        // negotiated: the peer takes SACK blocks
+  bool closing = false;     // the application has called close
+
+  ControlBlock() noexcept {}
+  ControlBlock(const ControlBlock&) = delete;
+  ControlBlock& operator=(const ControlBlock&) = delete;
+};
+
+template <class Traits, ListHook ControlBlock<Traits>::*Hook>
+using ControlBlockList =
+    boost::intrusive::list<ControlBlock<Traits>,
+                           boost::intrusive::member_hook<ControlBlock<Traits>, ListHook, Hook>,
+                           boost::intrusive::constant_time_size<true>>;
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What happens when a connection's time has come: RFC 9293 3.10.8, RFC 6298 5, the persist timer
+// (3.8.6.1), keep-alive (3.8.4), R1 and R2 (3.8.3), linger and FIN-WAIT-2. Nothing is sent here:
+// what is due is marked and leaves with the next flush.
+
+#include <tunic/tcp/recovery.hpp>
+#include <tunic/tcp/tcp_core.hpp>
+
+namespace tunic::inline v0 {
+
+template <class Traits>
+class Expiry {
+ public:
+  using Core = TcpCore<Traits>;
+  using Control = ControlBlock<Traits>;
+
+  Expiry(Core& core, Control& cb) noexcept : core_{core}, cb_{cb} {}
+
+  /// Serves every deadline that has come. The control block may be gone afterwards.
+  void run() noexcept {
+    if (take_due(cb_.deadlines.close, core_.now)) {
+      core_.abort(cb_, cb_.state == TcpState::fin_wait_2 ? Errc::none : Errc::timed_out);
+      return;
+    }
+    if (take_due(cb_.deadlines.user, core_.now)) {
+      give_up();
+      return;
+    }
+    if (take_due(cb_.deadlines.retransmit, core_.now) && !retransmit()) return;
+    if (take_due(cb_.deadlines.ack, core_.now)) core_.acknowledge(cb_);
+    if (take_due(cb_.deadlines.cork, core_.now)) {
+      cb_.snd.force = true;
+      core_.want_output(cb_);
+    }
+    if constexpr (Traits::keepalive) {
+      if (take_due(cb_.deadlines.keepalive, core_.now) && !keepalive()) return;
+    }
+    core_.arm(cb_);
+  }
+
+ private:
+  static constexpr unsigned r1 = 3;  // retransmissions before the user is warned (RFC 9293 SHLD-10)
+
+  // False when the connection is gone.
+  bool retransmit() noexcept {
+    Sender& snd = cb_.snd;
+    switch (cb_.state) {
+      case TcpState::syn_sent:
+        return retransmit_syn(core_.config.syn_retries);
+      case TcpState::syn_received:
+        return retransmit_syn(cb_.passive ? core_.config.syn_ack_retries
+                                          : core_.config.syn_retries);
+      default:
+        break;
+    }
+    if (snd.persisting || snd.wnd == 0) {
+      persist();
+      return true;
+    }
+    if (!snd.outstanding()) return true;
+    if (snd.deferred_mtu !=
+        0) {  // no progress: the report that was put off was true (RFC 5927 7.2)
+      snd.path_mtu = snd.deferred_mtu;
+      snd.deferred_mtu = 0;
+    }
+    Recovery<Traits>{core_, cb_}.timed_out();
+    if (snd.retries == r1) core_.soft_error(cb_, Errc::timed_out);
+    return true;
+  }
+
+  bool retransmit_syn(unsigned limit) noexcept {
+    if (cb_.snd.retries >= limit) {
+      ++core_.stats.tcp.failed_handshakes;
+      core_.close(cb_, cb_.soft_error != Errc::none ? cb_.soft_error : Errc::timed_out);
+      return false;
+    }
+    ++cb_.snd.retries;
+    cb_.rtt.back_off();
+    cb_.snd.timing = false;
+    cb_.syn_due = true;
+    core_.want_output(cb_);
+    return true;
+  }
+
+  // A window probe, or what a small window allows after waiting for a larger one (RFC
+  // 9293 3.8.6.1, 3.8.6.2.1).
+  void persist() noexcept {
+    Sender& snd = cb_.snd;
+    if (!snd.persisting && snd.wnd == 0) snd.persisting = true;
+    cb_.rtt.back_off();
+    if (snd.wnd == 0) {
+      snd.probe = true;
+      ++core_.stats.tcp.zero_window_probes;
+    } else {
+      snd.force = true;
+    }
+    core_.want_output(cb_);
+  }
+
+  // R2: the peer has not answered for as long as the user would wait.
+  void give_up() noexcept {
+    if (cb_.state == TcpState::syn_sent) ++core_.stats.tcp.failed_handshakes;
+    core_.abort(cb_, Errc::timed_out);
+  }
+
+  bool keepalive() noexcept {
+    const Keepalive& settings = cb_.options.keepalive;
+    if (!settings.enabled) return true;
+    const Instant due = cb_.last_received + settings.idle;
+    if (cb_.snd.outstanding() || (cb_.keepalive_probes == 0 && core_.now < due)) {  // MUST-26
+      cb_.deadlines.keepalive = std::max(due, core_.now + settings.interval);
+      return true;
+    }
+    if (cb_.keepalive_probes >= settings.count) {
+      core_.abort(cb_, Errc::timed_out);
+      return false;
+    }
+    ++cb_.keepalive_probes;
+    ++core_.stats.tcp.keepalive_probes;
+    cb_.keepalive_due = true;
+    cb_.deadlines.keepalive = core_.now + settings.interval;
+    core_.want_output(cb_);
+    return true;
+  }
+
+  Core& core_;
+  Control& cb_;
+};
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// A segment that meets a connection: RFC 9293 3.10.7.4 step by step, with the checks of RFC 5961
+// (blind attacks) and RFC 7323 5 (PAWS), and the answers of TIME-WAIT (RFC 1337, RFC 6191). One
+// object lives for one segment.
+
+#include <tunic/tcp/handshake.hpp>
+#include <tunic/tcp/recovery.hpp>
+#include <tunic/tcp/tcp_core.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tunic::inline v0 {
+
+template <class Traits>
+class Input {
+ public:
+  using Core = TcpCore<Traits>;
+  using Control = ControlBlock<Traits>;
+
+  Input(Core& core, Control& cb, const TcpSegment& segment) noexcept
+      : core_{core}, cb_{cb}, snd_{cb.snd}, rcv_{cb.rcv}, segment_{segment} {}
+
+  /// Processes the segment. The control block may be gone afterwards.
+  void run() noexcept {
+    if (cb_.state == TcpState::syn_sent) {
+      if (!Handshake<Traits>{core_}.syn_sent(cb_, segment_)) return;
+      if (window_update_only()) return;
+      const bool alive = process_payload(segment_.seq + 1);
+      if (alive) process_fin();
+      return;
+    }
+    if (!check_sequence() || !check_reset() || !check_syn() || !check_ack()) return;
+    heard();
+    process_urgent();
+    if (!process_payload(segment_.seq)) return;
+    process_fin();
+  }
+
+ private:
+  // A SYN+ACK that carries nothing else.
+  [[nodiscard]] bool window_update_only() const noexcept {
+    return segment_.payload.empty() && !segment_.has(TcpFlags::fin);
+  }
+
+  bool drop(Drop reason) noexcept {
+    core_.stats.count(reason);
+    return false;
+  }
+
+  // First check: does any of it lie in the window, and is it newer than what was seen?
+  bool check_sequence() noexcept {
+    if (segment_.has(TcpFlags::rst))
+      return true;  // judged by its own rule, and exempt from PAWS (RFC 7323 5.2)
+    if (cb_.state == TcpState::syn_received && segment_.has(TcpFlags::syn))
+      return true;  // likewise
+    if (!check_paws()) return false;
+    const std::uint32_t length = segment_.length();
+    if (rcv_.acceptable(segment_.seq, length)) return true;
+    // A pure ACK at the right edge comes from a peer that has filled our window; its ACK counts.
+    if (length == 0 && segment_.seq == rcv_.edge) return true;
+    if (segment_.has(TcpFlags::syn)) return true;  // a challenge whatever its number, see check_syn
+    return refuse_out_of_window(length);
+  }
+
+  bool refuse_out_of_window(std::uint32_t length) noexcept {
+    core_.stats.count(Drop::out_of_window);
+    // RFC 9293 3.10.7.4: at a zero window valid ACKs and urgent pointers still count.
+    const bool probe = rcv_.window() == 0 && segment_.seq == rcv_.nxt;
+    const SeqNum end = segment_.seq + length;
+    if (length != 0 && end <= rcv_.nxt) {
+      ++core_.stats.tcp.duplicates;
+      rcv_.report_duplicate(
+          {segment_.seq, segment_.seq + static_cast<std::uint32_t>(segment_.payload.size())});
+      owe_ack();  // an old duplicate: its sender waits for this
+    } else if (probe) {
+      core_.acknowledge(cb_);
+    } else {
+      core_.challenge(cb_);
+    }
+    if (probe && segment_.has(TcpFlags::ack) && cb_.state != TcpState::syn_received) {
+      heard();
+      if (check_ack()) process_urgent();
+    }
+    return false;
+  }
+
+  // RFC 7323 5.3: R1 of PAWS. A segment without the option is tolerated.
+  bool check_paws() noexcept {
+    if constexpr (Traits::timestamps) {
+      if (!cb_.timestamps) return true;
+      if (!segment_.options.has_timestamps) {
+        // Deviation: 7323-07: RFC 7323 3.2 drops it; middleboxes strip the option, and a stalled
+        // stream helps nobody.
+        ++core_.stats.tcp.timestamps_missing;
+        return true;
+      }
+      const auto age =
+          static_cast<std::int32_t>(rcv_.ts_recent - segment_.options.timestamps.value);
+      constexpr Duration outdated = std::chrono::hours{24 * 24};  // RFC 7323 5.5
+      if (age <= 0 || core_.now - rcv_.ts_recent_at > outdated) return true;
+      core_.stats.count(Drop::paws);
+      core_.challenge(cb_);
+      return false;
+    }
+    return true;
+  }
+
+  // RFC 7323 4.3: the timestamp to echo is that of the segment which the next ACK answers first.
+  void update_ts_recent() noexcept {
+    if constexpr (Traits::timestamps) {
+      if (!cb_.timestamps || !segment_.options.has_timestamps || rcv_.last_ack_sent < segment_.seq)
+        return;
+      rcv_.ts_recent = segment_.options.timestamps.value;
+      rcv_.ts_recent_at = core_.now;
+    }
+  }
+
+  // Second check: RST (RFC 5961 3.2).
+  bool check_reset() noexcept {
+    if (!segment_.has(TcpFlags::rst)) return true;
+    const SeqNum seq = segment_.seq;
+    if (seq != rcv_.nxt) {
+      if (!(rcv_.nxt <= seq && seq < rcv_.edge)) return drop(Drop::rst_out_of_window);
+      core_.stats.count(Drop::rst_ignored);
+      core_.challenge(cb_);
+      return false;
+    }
+    ++core_.stats.tcp.resets_in;
+    switch (cb_.state) {
+      case TcpState::syn_received:
+        ++core_.stats.tcp.failed_handshakes;
+        core_.close(cb_, cb_.passive ? Errc::none : Errc::connection_refused);
+        break;
+      case TcpState::closing:
+      case TcpState::last_ack:
+        core_.close(cb_, Errc::none);
+        break;
+      default:
+        core_.close(cb_, Errc::connection_reset);
+        break;
+    }
+    return false;
+  }
+
+  // Fourth check (there is no third): SYN. RFC 5961 4.2, and RFC 9293's rules for SYN-RECEIVED.
+  bool check_syn() noexcept {
+    if (!segment_.has(TcpFlags::syn)) return true;
+    if (cb_.state != TcpState::syn_received) {
+      core_.stats.count(Drop::syn_in_synchronized);
+      core_.challenge(cb_);
+      return false;
+    }
+    const bool with_ack = segment_.has(TcpFlags::ack);
+    if (segment_.seq == rcv_.irs) {
+      if (with_ack && !cb_.passive)
+        return true;  // simultaneous open: the peer's SYN+ACK brings our ACK
+      repeat_syn_ack();
+      return false;
+    }
+    if (cb_.passive && !with_ack && rcv_.acceptable(segment_.seq, segment_.length())) {
+      core_.stats.count(Drop::syn_in_synchronized);
+      core_.close(cb_, Errc::none);  // back to LISTEN
+      return false;
+    }
+    core_.stats.count(Drop::out_of_window);
+    core_.challenge(cb_);
+    return false;
+  }
+
+  void repeat_syn_ack() noexcept {
+    core_.stats.count(Drop::syn_in_synchronized);
+    cb_.syn_due = true;
+    core_.want_output(cb_);
+  }
+
+  // Fifth check: ACK.
+  bool check_ack() noexcept {
+    if (!segment_.has(TcpFlags::ack)) return drop(Drop::no_ack_flag);
+    const SeqNum ack = segment_.ack;
+    if (cb_.state == TcpState::syn_received && !finish_handshake()) return false;
+    if (ack < snd_.una - std::min(snd_.max_wnd, std::uint32_t{0x7fffffff})) {  // RFC 5961 5.2
+      core_.stats.count(Drop::old_ack);
+      core_.challenge(cb_);
+      return false;
+    }
+    if (snd_.nxt < ack) {
+      core_.stats.count(Drop::bad_ack);
+      core_.challenge(cb_);
+      return false;
+    }
+    if (rcv_.acceptable(segment_.seq, segment_.length())) update_ts_recent();
+    return process_ack();
+  }
+
+  // SYN-RECEIVED: the ACK of our SYN makes the connection. A full accept queue lets the peer try
+  // again.
+  bool finish_handshake() noexcept {
+    const SeqNum ack = segment_.ack;
+    if (ack <= snd_.una || snd_.nxt < ack) {
+      core_.stats.count(Drop::bad_ack);
+      core_.reset_in_reply(cb_.key, segment_);
+      return false;
+    }
+    if (cb_.listener != nullptr) {
+      if (cb_.listener->accept_queue_full()) return drop(Drop::accept_queue_full);
+      --cb_.listener->half_open;
+      --core_.stats.gauges.half_open;
+      ++core_.stats.tcp.passive_opens;
+      cb_.listener->accept_queue.push_back(cb_);
+    }
+    if (snd_.timing) cb_.rtt.sample(core_.now - snd_.timed_at);
+    snd_.una = ack;
+    snd_.next = std::max(snd_.next, ack);
+    snd_.wnd = scaled_window();
+    snd_.max_wnd = std::max(snd_.max_wnd, snd_.wnd);
+    snd_.wl1 = segment_.seq;
+    snd_.wl2 = ack;
+    Handshake<Traits>{core_}.established(cb_);
+    return true;
+  }
+
+  [[nodiscard]] std::uint32_t scaled_window() const noexcept {
+    return segment_.has(TcpFlags::syn) ? segment_.window
+                                       : std::uint32_t{segment_.window} << snd_.scale;
+  }
+
+  // False when it ends the connection.
+  bool process_ack() noexcept {
+    const SeqNum ack = segment_.ack;
+    const std::uint32_t old_window = snd_.wnd;
+    const std::uint32_t window = scaled_window();
+    Recovery<Traits> recovery{core_, cb_};
+    note_sack(ack);
+    if (snd_.una < ack) {
+      recovery.acknowledged(ack, segment_);
+    } else if (ack == snd_.una && snd_.outstanding() && segment_.payload.empty() &&
+               !segment_.has(TcpFlags::fin) && window == old_window && !snd_.persisting) {
+      recovery.duplicate();
+    }
+    if (snd_.una == ack) {
+      snd_.update_window(segment_.seq, ack, window);
+      window_changed(old_window);
+    }
+    return !snd_.fin_acked || fin_acknowledged();
+  }
+
+  // How much the peer says it has above its acknowledgement; blocks that can't be are ignored (RFC
+  // 2018 5).
+  void note_sack(SeqNum ack) noexcept {
+    snd_.sacked = 0;
+    if (!cb_.sack) return;
+    for (const SackBlock& block : segment_.options.sack_blocks()) {
+      const bool sane = ack < block.left && block.left < block.right && block.right <= snd_.nxt;
+      if (sane) snd_.sacked += static_cast<std::uint32_t>(block.right - block.left);
+    }
+  }
+
+  // A peer that answers keeps a zero window open for ever (RFC 9293 MUST-37); one that opens it
+  // gets data at once.
+  void window_changed(std::uint32_t old_window) noexcept {
+    if (snd_.persisting) {
+      snd_.progress_at = core_.now;
+      if (cb_.deadlines.user != never)
+        cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
+      if (snd_.wnd > old_window) stop_persisting();
+    }
+    if (snd_.wnd > old_window && snd_.has_work()) core_.want_output(cb_);
+    if (snd_.wnd == 0 && (snd_.outstanding() || snd_.has_work())) core_.want_output(cb_);
+  }
+
+  void stop_persisting() noexcept {
+    snd_.persisting = false;
+    snd_.retries = 0;
+    cb_.rtt.reset_backoff();
+    cb_.deadlines.retransmit = never;
+    cb_.deadlines.user = never;
+    if (snd_.outstanding())
+      Recovery<Traits>{core_, cb_}.resegment();  // what the shrunken window cut off
+  }
+
+  bool fin_acknowledged() noexcept {
+    switch (cb_.state) {
+      case TcpState::fin_wait_1:
+        cb_.state = TcpState::fin_wait_2;
+        if (cb_.closing) {
+          cb_.deadlines.close =
+              std::min(cb_.deadlines.close, core_.now + core_.config.fin_wait_2_timeout);
+          core_.arm(cb_);
+        }
+        return true;
+      case TcpState::closing:
+        core_.enter_time_wait(cb_);
+        return false;
+      case TcpState::last_ack:
+        core_.close(cb_, Errc::none);
+        return false;
+      default:
+        return true;
+    }
+  }
+
+  // Something acceptable came: keep-alive starts anew (RFC 9293 MUST-26).
+  void heard() noexcept {
+    cb_.last_received = core_.now;
+    cb_.keepalive_probes = 0;
+  }
+
+  // Sixth: URG. The pointer is a mark in the stream, nothing is taken out of it (RFC 6093).
+  void process_urgent() noexcept {
+    if (!segment_.has(TcpFlags::urg) || !can_receive(cb_.state)) return;
+    const SeqNum up = segment_.seq + segment_.urgent;
+    if (rcv_.urgent && up <= rcv_.up) return;
+    if (up <= rcv_.nxt - static_cast<std::uint32_t>(rcv_.queue.size())) return;
+    rcv_.up = up;
+    rcv_.urgent = true;
+    core_.raise(cb_, EventFlags::urgent);
+  }
+
+  // Seventh: the text. False when the connection is gone.
+  bool process_payload(SeqNum seq) noexcept {
+    const Bytes payload = segment_.payload;
+    if (payload.empty()) return true;
+    const SeqNum end = seq + static_cast<std::uint32_t>(payload.size());
+    if (!can_receive(cb_.state)) {
+      // Beyond a FIN there is nothing (RFC 9293 3.10.7.4, seventh); old bytes are just acknowledged
+      // again.
+      core_.stats.count(Drop::after_fin);
+      owe_ack();
+      return true;
+    }
+    if (rcv_.read_closed && rcv_.nxt < end) {
+      core_.stats.count(Drop::after_fin);
+      core_.abort(cb_, Errc::connection_aborted);  // RFC 2525 2.17: say that nobody will read it
+      return false;
+    }
+    const bool had_gap = !rcv_.out_of_order.empty();
+    const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges);
+    if (taken.refused)
+      core_.stats.count(taken.out_of_order ? Drop::out_of_order_limit : Drop::no_memory);
+    if (taken.duplicate) ++core_.stats.tcp.duplicates;
+    if (taken.out_of_order) {
+      ++core_.stats.tcp.out_of_order;
+      owe_ack();
+    } else if (taken.in_order == 0) {
+      owe_ack();
+    } else {
+      rcv_.pushed = segment_.has(TcpFlags::psh);
+      delay_ack(had_gap || taken.duplicate || taken.refused);
+      core_.raise(cb_, EventFlags::readable);
+    }
+    return true;
+  }
+
+  // RFC 9293 3.8.6.3 and RFC 5681 4.2: at the second full segment, or at once when a gap was
+  // filled.
+  void delay_ack(bool at_once) noexcept {
+    if (at_once || rcv_.unacked >= 2U * rcv_.mss || core_.config.delayed_ack.count() == 0) {
+      core_.acknowledge(cb_);
+    } else if (cb_.deadlines.ack == never) {
+      cb_.deadlines.ack = core_.now + core_.config.delayed_ack;
+      core_.arm(cb_);
+    }
+  }
+
+  // A pure ACK of its own for an out-of-order or duplicate segment (RFC 5681 4.2, RFC 2018 5).
+  void owe_ack() noexcept {
+    if (rcv_.acks_owed < 0xffff) ++rcv_.acks_owed;
+    core_.want_output(cb_);
+  }
+
+  // Eighth: FIN, at once or when the data before it has come.
+  void process_fin() noexcept {
+    if (segment_.has(TcpFlags::fin) && !rcv_.fin_known) note_fin();
+    if (!rcv_.fin_known || rcv_.fin_taken || rcv_.nxt != rcv_.fin_seq) {
+      if (segment_.has(TcpFlags::fin) && rcv_.fin_taken) owe_ack();  // a repeated FIN
+      return;
+    }
+    rcv_.fin_taken = true;
+    rcv_.nxt = rcv_.nxt + 1;
+    rcv_.edge = std::max(rcv_.edge, rcv_.nxt);
+    core_.acknowledge(cb_);
+    core_.raise(cb_, EventFlags::end);
+    switch (cb_.state) {
+      case TcpState::established:
+        cb_.state = TcpState::close_wait;
+        break;
+      case TcpState::fin_wait_1:
+        // Our FIN is not acknowledged yet, or process_ack had moved on to FIN-WAIT-2.
+        cb_.state = TcpState::closing;
+        break;
+      case TcpState::fin_wait_2:
+        core_.enter_time_wait(cb_);
+        break;
+      default:
+        break;
+    }
+  }
+
+  void note_fin() noexcept {
+    const SeqNum at = segment_.seq + (segment_.has(TcpFlags::syn) ? 1 : 0) +
+                      static_cast<std::uint32_t>(segment_.payload.size());
+    // Trimmed with the data beyond the window, or in the past (behind data that is here already).
+    if (at < rcv_.nxt || rcv_.edge < at) return;
+    if (at == rcv_.edge && at != rcv_.nxt) return;
+    rcv_.fin_known = true;
+    rcv_.fin_seq = at;
+    if (rcv_.nxt < at && segment_.payload.empty()) owe_ack();
+  }
+
+  Core& core_;
+  Control& cb_;
+  Sender& snd_;
+  Receiver& rcv_;
+  const TcpSegment& segment_;
+};
+
+/// A segment that meets TIME-WAIT (RFC 9293 3.10.7.4 and 3.6.1, RFC 1337 3, RFC 6191 2). True when
+/// it is a SYN that may open a new incarnation: the caller hands it to a listener.
+template <class Traits>
+bool time_wait_input(TcpCore<Traits>& core, TimeWaitEntry& entry,
+                     const TcpSegment& segment) noexcept {
+  const auto ignore = [&] {
+    core.stats.count(Drop::time_wait_ignored);
+    return false;
+  };
+  if (segment.has(TcpFlags::rst)) return ignore();  // RFC 1337: no assassination
+  const bool stamped = entry.timestamps && segment.options.has_timestamps;
+  const auto newer =
+      stamped ? static_cast<std::int32_t>(segment.options.timestamps.value - entry.ts_recent) : 0;
+  if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) {
+    if (newer > 0 || (newer == 0 && entry.rcv_nxt < segment.seq)) return true;
+    core.stats.count(Drop::syn_in_synchronized);
+    core.acknowledge_time_wait(entry);
+    return false;
+  }
+  if (segment.has(TcpFlags::syn) || newer < 0 || !segment.has(TcpFlags::ack)) return ignore();
+  if (segment.has(TcpFlags::fin) && segment.seq + segment.length() == entry.rcv_nxt) {
+    core.time_wait.restart(entry, core.now + 2 * core.config.msl);
+    core.acknowledge_time_wait(entry);
+    return false;
+  }
+  if (segment.length() == 0) return ignore();
+  core.stats.count(Drop::out_of_window);
+  core.acknowledge_time_wait(entry);
+  return false;
+}
+
+}  // namespace tunic::inline v0

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The receiving half of a connection: the order of bytes, the window that is advertised, and what
+// is owed to the peer in acknowledgements. RFC 9293 3.4, 3.8.6.2.2 (silly windows), 3.8.6.3
+// (delayed ACK), RFC 2018 and 2883 (SACK and D-SACK), RFC 7323 2 (scaling). It knows neither states
+// nor segments.
+
+#include <tunic/base/block_pool.hpp>
+#include <tunic/base/byte_queue.hpp>
+#include <tunic/base/bytes.hpp>
+#include <tunic/base/time.hpp>
+#include <tunic/tcp/out_of_order.hpp>
+#include <tunic/wire/seq.hpp>
+#include <tunic/wire/tcp_options.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace tunic::inline v0 {
+
+/// The smallest shift with which a buffer fits the window field (RFC 7323 2.3).
+[[nodiscard]] constexpr std::uint8_t window_shift(std::uint32_t buffer) noexcept {
+  std::uint8_t shift = 0;
+  while (shift < tcp_max_window_scale && (buffer >> shift) > 0xffff) ++shift;
+  return shift;
+}
+
+struct Receiver {
+  /// What `accept` did with the payload of one segment.
+  struct Accepted {
+    std::size_t in_order = 0;   ///< Bytes that can now be read, queued ones that follow included.
+    bool out_of_order = false;  ///< It lies above a hole.
+    bool duplicate = false;     ///< Some of it had been received before.
+    bool filled_gap = false;    ///< It joined with data that was waiting.
+    bool refused = false;       ///< Some in-window data was not taken, for want of memory.
+  };
+
+  ByteQueue queue;  // in order, unread
+  OutOfOrderQueue out_of_order;
+  SeqNum irs;
+  SeqNum nxt;                 // RCV.NXT
+  SeqNum edge;                // right edge of the largest window ever advertised; never retreats
+  SeqNum last_ack_sent;       // RFC 7323 4.3
+  SeqNum fin_seq;             // where the peer's FIN is, once known
+  SeqNum up;                  // byte after the urgent data
+  std::uint32_t limit = 0;    // receive buffer in bytes
+  std::uint32_t unacked = 0;  // in-order bytes since the last ACK that was sent
+  std::uint32_t ts_recent = 0;
+  Instant ts_recent_at{};
+  std::array<SeqNum, 4> recent{};  // a byte of each of the runs that grew last, latest first
+  SackBlock dsack{};               // to be reported once
+  std::uint16_t acks_owed = 0;     // pure ACKs, one for each out-of-order or duplicate segment
+  std::uint16_t mss = 536;         // largest payload seen, for "every second full segment"
+  std::uint8_t recent_count = 0;
+  std::uint8_t scale = 0;    // our Rcv.Wind.Shift
+  bool ack_now = false;      // an ACK is due and may ride on data
+  bool fin_known = false;    // a FIN has been seen
+  bool fin_taken = false;    // and everything up to it has been received
+  bool urgent = false;       // `up` is valid
+  bool pushed = false;       // the last data segment carried PSH
+  bool read_closed = false;  // the application reads no more
+
+  void start(SeqNum peer_isn, std::uint32_t buffer, std::uint8_t shift) noexcept {
+    irs = peer_isn;
+    nxt = last_ack_sent = up = peer_isn + 1;
+    limit = buffer;
+    scale = shift;
+    edge = nxt + syn_window();
+  }
+
+  /// The window of a SYN, which is never scaled (RFC 7323 2.2).
+  [[nodiscard]] std::uint16_t syn_window() const noexcept {
+    return static_cast<std::uint16_t>(std::min<std::uint32_t>(limit, 0xffff));
+  }
+
+  /// The window as the peer knows it: what acceptance is judged by.
+  [[nodiscard]] std::uint32_t window() const noexcept {
+    return static_cast<std::uint32_t>(edge - nxt);
+  }
+
+  /// Whether any sequence number of the segment lies in the window (RFC 9293 3.10.7.4, first
+  /// check).
+  [[nodiscard]] bool acceptable(SeqNum seq, std::uint32_t length) const noexcept {
+    if (length == 0) return window() == 0 ? seq == nxt : nxt <= seq && seq < edge;
+    if (window() == 0) return false;
+    return seq < edge && nxt < seq + length;
+  }
+
+  /// Takes the in-window part of a payload. The caller has found the segment acceptable.
+  Accepted accept(SeqNum seq, Bytes data, BlockPool& pool, std::uint32_t max_runs) noexcept {
+    Accepted result;
+    mss = std::max(mss, static_cast<std::uint16_t>(std::min<std::size_t>(data.size(), 0xffff)));
+    if (seq < nxt) {
+      const auto old =
+          std::min(static_cast<std::size_t>(static_cast<std::uint32_t>(nxt - seq)), data.size());
+      report_duplicate({seq, seq + static_cast<std::uint32_t>(old)});
+      result.duplicate = old != 0;
+      seq = seq + static_cast<std::uint32_t>(old);
+      data = data.subspan(old);
+    }
+    const SeqNum end = fin_known && fin_seq < edge ? fin_seq : edge;
+    if (end <= seq) return result;
+    data = data.first(
+        std::min(data.size(), static_cast<std::size_t>(static_cast<std::uint32_t>(end - seq))));
+    if (data.empty()) return result;
+    if (seq == nxt) {
+      take_in_order(data, pool, result);
+    } else {
+      result.out_of_order = true;
+      const auto inserted = out_of_order.insert(seq, data, pool, max_runs);
+      result.refused = inserted.refused;
+      if (inserted.duplicate.left != inserted.duplicate.right) {
+        report_duplicate(inserted.duplicate);
+        result.duplicate = true;
+      }
+      if (inserted.stored != 0) note_recent(seq);
+    }
+    return result;
+  }
+
+  /// The window field to send now, and (in `new_edge`) the right edge that it promises. A silly
+  /// window is not offered (RFC 9293 3.8.6.2.2), and a promise is never taken back: rounding by the
+  /// scale goes up where rounding down would retract (RFC 7323 2.4).
+  [[nodiscard]] std::uint16_t window_field(SeqNum& new_edge) const noexcept {
+    const SeqNum wanted = offer();
+    const std::uint32_t size = static_cast<std::uint32_t>(wanted - nxt);
+    std::uint32_t field = std::min<std::uint32_t>(size >> scale, 0xffff);
+    if (nxt + (field << scale) < edge && field < 0xffff) {
+      field = (window() + (1U << scale) - 1) >> scale;
+    }
+    field = std::min<std::uint32_t>(field, 0xffff);
+    new_edge = std::max(edge, nxt + (field << scale));
+    return static_cast<std::uint16_t>(field);
+  }
+
+  /// Whether reading has opened the window enough to tell the peer without being asked.
+  [[nodiscard]] bool update_due() const noexcept {
+    const SeqNum wanted = offer();
+    if (wanted == edge) return false;
+    return window() == 0 || 2 * window() <= static_cast<std::uint32_t>(wanted - nxt);
+  }
+
+  /// Up to `room` blocks for an ACK: the duplicate to report, if any, then the runs that grew last
+  /// (RFC 2018 4).
+  [[nodiscard]] std::uint8_t sack_blocks(std::array<SackBlock, 4>& blocks, SackBlock duplicate,
+                                         std::uint8_t room) const noexcept {
+    std::uint8_t count = 0;
+    if (duplicate.left != duplicate.right) {
+      blocks[count++] = duplicate;
+      const SackBlock around = out_of_order.run_at(duplicate.left);
+      if (around.left != around.right) blocks[count++] = around;  // RFC 2883 4, case 2
+    }
+    const std::uint8_t first_run = duplicate.left != duplicate.right ? 1 : 0;
+    for (std::uint8_t i = 0; i < recent_count && count < room; ++i) {
+      const SackBlock block = out_of_order.run_at(recent[i]);
+      if (block.left == block.right) continue;
+      bool shown = false;
+      for (std::uint8_t j = first_run; j < count; ++j)
+        shown = shown || blocks[j].left == block.left;
+      if (!shown) blocks[count++] = block;
+    }
+    return count;
+  }
+
+  /// An ACK with these blocks and this edge has left.
+  void acknowledged(SeqNum ack, SeqNum promised_edge) noexcept {
+    last_ack_sent = ack;
+    edge = std::max(edge, promised_edge);
+    unacked = 0;
+    dsack = {};
+    ack_now = false;
+  }
+
+  /// Has the next ACK report a range that came twice (RFC 2883 4).
+  void report_duplicate(SackBlock block) noexcept {
+    if (dsack.left == dsack.right) dsack = block;
+  }
+
+  /// How many unread bytes lie before the urgent mark (RFC 9293 MUST-33).
+  [[nodiscard]] std::uint32_t urgent_remaining() const noexcept {
+    if (!urgent) return 0;
+    const SeqNum reading = (fin_taken ? nxt - 1 : nxt) - static_cast<std::uint32_t>(queue.size());
+    return up <= reading ? 0 : static_cast<std::uint32_t>(up - reading);
+  }
+
+  void clear(BlockPool& pool) noexcept {
+    queue.clear(pool);
+    out_of_order.clear(pool);
+    recent_count = 0;
+  }
+
+ private:
+  void take_in_order(Bytes data, BlockPool& pool, Accepted& result) noexcept {
+    // A peer that sends byte by byte into a rounded-up edge can't push the queue beyond one unit of
+    // it.
+    const std::size_t cap = std::size_t{limit} + (std::size_t{1} << scale);
+    const std::size_t room = cap - std::min(cap, queue.size());
+    const std::size_t taken = queue.append(data.first(std::min(data.size(), room)), pool);
+    result.refused = taken < data.size();
+    nxt = nxt + static_cast<std::uint32_t>(taken);
+    result.in_order = taken;
+    if (!result.refused && !out_of_order.empty()) {
+      const std::size_t joined = out_of_order.take(nxt, queue, pool);
+      nxt = nxt + static_cast<std::uint32_t>(joined);
+      result.in_order += joined;
+      result.filled_gap = true;
+      if (out_of_order.empty()) recent_count = 0;
+    }
+    edge = std::max(edge, nxt);
+    unacked += static_cast<std::uint32_t>(result.in_order);
+  }
+
+  // The right edge we would like: all free space, unless it is too little to be worth saying.
+  [[nodiscard]] SeqNum offer() const noexcept {
+    const std::size_t free = limit - std::min<std::size_t>(limit, queue.size());
+    SeqNum wanted =
+        nxt + static_cast<std::uint32_t>(std::min<std::size_t>(free, std::size_t{0xffff} << scale));
+    if (scale != 0) wanted = nxt + ((static_cast<std::uint32_t>(wanted - nxt) >> scale) << scale);
+    if (wanted <= edge) return edge;
+    const auto gain = static_cast<std::uint32_t>(wanted - edge);
+    return gain >= std::min<std::uint32_t>(limit / 2, mss) ? wanted : edge;
+  }
+
+  void note_recent(SeqNum seq) noexcept {
+    const SackBlock run = out_of_order.run_at(seq);
+    std::array<SeqNum, 4> kept{seq};
+    std::uint8_t count = 1;
+    for (std::uint8_t i = 0; i < recent_count && count < kept.size(); ++i) {
+      const bool same_run = run.left <= recent[i] && recent[i] < run.right;
+      if (!same_run) kept[count++] = recent[i];
+    }
+    recent = kept;
+    recent_count = count;
+  }
+};
+
+}  // namespace tunic::inline v0

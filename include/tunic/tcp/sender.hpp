@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// The sending half of a connection: the bytes that wait or are in flight, the sequence numbers
+// around them, the peer's window, and the reaction to duplicate acknowledgements and time-outs (RFC
+// 9293 3.4, RFC 5681 3.2, RFC 6582). When and in which sizes bytes leave is decided in
+// tcp/output.hpp.
+
+#include <tunic/base/byte_queue.hpp>
+#include <tunic/base/time.hpp>
+#include <tunic/wire/seq.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tunic::inline v0 {
+
+struct Sender {
+  ByteQueue queue;  // starts at `data_begin()`
+  SeqNum iss;
+  SeqNum una;   // SND.UNA
+  SeqNum nxt;   // SND.NXT: one past the highest sequence number ever sent
+  SeqNum next;  // the next to transmit: `nxt`, but after a time-out it starts over at `una`
+                // (go-back-N)
+  SeqNum wl1;   // SND.WL1, SND.WL2
+  SeqNum wl2;
+  SeqNum up;              // byte after the urgent data
+  SeqNum recover;         // RFC 6582 3.2
+  SeqNum timed;           // end of the segment that is being timed
+  SeqNum largest_end;     // end of the first segment of `largest_sent` bytes
+  Instant timed_at{};     // when it left; valid while `timing`
+  Instant last_sent{};    // when data last left
+  Instant progress_at{};  // when the peer last acknowledged, or data began to wait for it
+  std::uint32_t wnd = 0;  // SND.WND in bytes
+  std::uint32_t max_wnd = 0;
+  std::uint32_t limit = 0;      // send buffer in bytes
+  std::uint32_t inflation = 0;  // RFC 6582: segments that have left the network, by duplicate ACKs
+  std::uint32_t retransmissions = 0;  // segments
+  std::uint32_t sacked = 0;           // bytes that the last ACK reported above its number
+  std::uint16_t peer_mss = 536;
+  std::uint16_t path_mtu = 0;      // 0 = the device's
+  std::uint16_t deferred_mtu = 0;  // an ICMP report waits for lack of progress (RFC 5927 7.2)
+  std::uint16_t largest_sent =
+      0;  // IP packet sizes that went out, and that the peer has acknowledged
+  std::uint16_t largest_acked = 0;
+  std::uint8_t scale = 0;  // Snd.Wind.Shift
+  std::uint8_t dup_acks = 0;
+  std::uint8_t retries = 0;  // time-outs since the last progress
+  bool recovering = false;   // in fast recovery
+  bool resend = false;       // one segment at `una` is to be sent again now
+  bool timing = false;
+  bool fin_queued = false;
+  bool fin_acked = false;
+  bool urgent = false;       // `up` is ahead of what has been acknowledged
+  bool persisting = false;   // the retransmission timer runs as persist timer
+  bool probe = false;        // a window probe is due
+  bool force = false;        // send what fits, however little (SWS override, cork time-out)
+  bool short_write = false;  // `send` took less than it was given: tell when there is room
+
+  void start(SeqNum isn, std::uint32_t buffer) noexcept {
+    iss = una = nxt = next = recover = isn;
+    up = isn;
+    limit = buffer;
+  }
+
+  /// Sequence number of the first byte in the queue.
+  [[nodiscard]] SeqNum data_begin() const noexcept { return una == iss ? iss + 1 : una; }
+  /// One past the last byte written: the FIN's sequence number once it is queued.
+  [[nodiscard]] SeqNum data_end() const noexcept {
+    if (fin_acked) return una - 1;
+    return data_begin() + static_cast<std::uint32_t>(queue.size());
+  }
+  [[nodiscard]] std::uint32_t in_flight() const noexcept {
+    return static_cast<std::uint32_t>(next - una);
+  }
+  [[nodiscard]] bool outstanding() const noexcept { return una != nxt; }
+  /// Bytes written and never sent.
+  [[nodiscard]] std::size_t unsent() const noexcept {
+    const SeqNum end = data_end();
+    return nxt < end ? static_cast<std::uint32_t>(end - std::max(nxt, data_begin())) : 0;
+  }
+  /// Whether data or a FIN waits to be sent for the first time or again.
+  [[nodiscard]] bool has_work() const noexcept {
+    return next < data_end() || (fin_queued && !fin_acked && next <= data_end());
+  }
+  [[nodiscard]] std::size_t room() const noexcept {
+    return limit - std::min<std::size_t>(limit, queue.size());
+  }
+
+  /// Takes the window of an acceptable segment unless it is older than the last one (RFC
+  /// 9293 3.10.7.4).
+  void update_window(SeqNum seq, SeqNum ack, std::uint32_t window) noexcept {
+    if (wl1 < seq || (wl1 == seq && wl2 <= ack)) {
+      wnd = window;
+      wl1 = seq;
+      wl2 = ack;
+      max_wnd = std::max(max_wnd, window);
+    }
+  }
+};
+
+}  // namespace tunic::inline v0

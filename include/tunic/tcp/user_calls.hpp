@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What a user's calls do to a connection: SEND, RECEIVE, CLOSE and the options (RFC 9293 3.10.2
+// to 3.10.4).
+
+#include <tunic/base/bytes.hpp>
+#include <tunic/base/error.hpp>
+#include <tunic/core/options.hpp>
+#include <tunic/tcp/recovery.hpp>
+#include <tunic/tcp/tcp_core.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+
+namespace tunic::inline v0 {
+
+/// Whether options are within their bounds.
+[[nodiscard]] inline bool valid(const ConnectionOptions& options) noexcept {
+  return options.ttl != 0 && options.dscp < 64 && options.send_buffer != 0 &&
+         options.receive_buffer != 0 && options.send_buffer <= 1U << 30 &&
+         options.receive_buffer <= 1U << 30 && options.user_timeout.count() >= 0;
+}
+
+template <class Traits>
+class UserCalls {
+ public:
+  using Core = TcpCore<Traits>;
+  using Control = ControlBlock<Traits>;
+
+  UserCalls(Core& core, Control& cb) noexcept : core_{core}, cb_{cb} {}
+
+  [[nodiscard]] TcpState state() const noexcept {
+    const bool waited =
+        cb_.state == TcpState::time_wait && core_.time_wait.find(cb_.key) == nullptr;
+    return waited ? TcpState::closed : cb_.state;
+  }
+
+  void consume(std::size_t count) noexcept {
+    cb_.rcv.queue.consume(std::min(count, cb_.rcv.queue.size()), core_.pool);
+    if (can_receive(cb_.state) && cb_.rcv.update_due()) core_.want_output(cb_);
+  }
+
+  [[nodiscard]] IoResult peek(MutableBytes out, std::size_t offset) const noexcept {
+    const std::size_t copied = cb_.rcv.queue.copy_out(offset, out);
+    if (copied != 0 || out.empty()) return {copied, Errc::none};
+    if (cb_.error != Errc::none) return {0, cb_.error};
+    if (cb_.rcv.fin_taken) return {0, Errc::end_of_stream};
+    return {0,
+            cb_.state == TcpState::closed || cb_.closing ? Errc::not_connected : Errc::would_block};
+  }
+
+  IoResult send(Bytes bytes) noexcept {
+    if (cb_.error != Errc::none) return {0, cb_.error};
+    const bool opening = cb_.state == TcpState::syn_sent || cb_.state == TcpState::syn_received;
+    if (cb_.snd.fin_queued || cb_.closing || !(opening || can_send(cb_.state)))
+      return {0, Errc::broken_pipe};
+    const Bytes fitting = bytes.first(std::min(bytes.size(), cb_.snd.room()));
+    const std::size_t taken = cb_.snd.queue.append(fitting, core_.pool);
+    if (taken != 0 && !opening) core_.want_output(cb_);
+    if (taken == bytes.size()) return {taken, Errc::none};
+    cb_.snd.short_write = true;
+    return {taken, taken < fitting.size() ? Errc::no_memory : Errc::would_block};
+  }
+
+  IoResult send_urgent(Bytes bytes) noexcept {
+    const IoResult result = send(bytes);
+    if (result.bytes != 0) {
+      cb_.snd.up = cb_.snd.data_end();
+      cb_.snd.urgent = true;
+    }
+    return result;
+  }
+
+  [[nodiscard]] std::size_t send_room() const noexcept {
+    const bool open = cb_.state == TcpState::syn_sent || cb_.state == TcpState::syn_received ||
+                      can_send(cb_.state);
+    return open && !cb_.snd.fin_queued ? cb_.snd.room() : 0;
+  }
+
+  void shutdown_send() noexcept {
+    if (cb_.snd.fin_queued) return;
+    switch (cb_.state) {
+      case TcpState::syn_sent:
+      case TcpState::syn_received:
+        cb_.snd.fin_queued = true;
+        return;  // leaves when the handshake is done
+      case TcpState::established:
+        cb_.state = TcpState::fin_wait_1;
+        break;
+      case TcpState::close_wait:
+        cb_.state = TcpState::last_ack;
+        break;
+      default:
+        return;
+    }
+    cb_.snd.fin_queued = true;
+    core_.want_output(cb_);
+  }
+
+  void close() noexcept {
+    if (cb_.closing || cb_.state == TcpState::closed || cb_.state == TcpState::time_wait) return;
+    if (cb_.state == TcpState::syn_sent)
+      return core_.close(cb_, Errc::none);      // RFC 9293 3.10.4: nothing to tell
+    const bool lossy = !cb_.rcv.queue.empty();  // RFC 2525 2.17
+    if (lossy || (cb_.options.linger && cb_.options.linger->count() == 0)) {
+      return core_.abort(cb_, Errc::connection_aborted);
+    }
+    cb_.closing = true;
+    cb_.rcv.read_closed = true;
+    shutdown_send();
+    if (cb_.options.linger) cb_.deadlines.close = core_.now + *cb_.options.linger;
+    if (cb_.state == TcpState::fin_wait_2) {
+      cb_.deadlines.close =
+          std::min(cb_.deadlines.close, core_.now + core_.config.fin_wait_2_timeout);
+    }
+    core_.arm(cb_);
+  }
+
+  /// The handle goes: what is queued is finished without it.
+  void release() noexcept {
+    close();
+    cb_.handle = nullptr;
+    if (cb_.state == TcpState::closed || cb_.state == TcpState::time_wait)
+      return core_.destroy(cb_);
+    if (core_.orphans.size() >= core_.config.max_orphans)
+      return core_.abort(cb_, Errc::connection_aborted);
+    cb_.orphan = true;
+    core_.orphans.push_back(cb_);
+    if (cb_.deadlines.user != never) {
+      cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
+      core_.arm(cb_);
+    }
+  }
+
+  Errc set_options(const ConnectionOptions& options) noexcept {
+    if (!valid(options)) return Errc::invalid_argument;
+    const bool restart_keepalive = options.keepalive.enabled != cb_.options.keepalive.enabled ||
+                                   options.keepalive.idle != cb_.options.keepalive.idle;
+    cb_.options = options;
+    cb_.snd.limit = options.send_buffer;
+    cb_.rcv.limit = options.receive_buffer;
+    if (!synchronized(cb_.state) || cb_.state == TcpState::time_wait) return Errc::none;
+    if constexpr (Traits::keepalive) {
+      if (restart_keepalive) {
+        cb_.deadlines.keepalive =
+            options.keepalive.enabled
+                ? std::max(core_.now, cb_.last_received + options.keepalive.idle)
+                : never;
+      }
+    }
+    if (cb_.deadlines.user != never)
+      cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
+    core_.arm(cb_);
+    core_.want_output(
+        cb_);  // what a smaller window, no delay or no cork changes is seen at the next flush
+    return Errc::none;
+  }
+
+ private:
+  Core& core_;
+  Control& cb_;
+};
+
+}  // namespace tunic::inline v0

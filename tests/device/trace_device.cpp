@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <tunic/device/fault_device.hpp>
+#include <tunic/device/mock_device.hpp>
+#include <tunic/device/trace_device.hpp>
+#include <tunic/device/tun_device.hpp>
+
+#include "catch.hpp"
+#include "packets.hpp"
+
+#include <array>
+#include <chrono>
+#include <string>
+
+using namespace tunic;
+using test::receive;
+using test::send;
+using test::Texts;
+
+namespace {
+
+struct Ignore {
+  void operator()(const TracedPacket&) noexcept {}
+};
+
+static_assert(!TimedDevice<TraceDevice<MockDevice, Ignore>>);
+static_assert(!PollableDevice<TraceDevice<MockDevice, Ignore>>);
+static_assert(PollableDevice<TraceDevice<TunDevice, Ignore>>);
+static_assert(AddressedDevice<TraceDevice<TunDevice, Ignore>>);
+static_assert(TimedDevice<TraceDevice<FaultDevice<TunDevice>, Ignore>>);
+
+std::string line(const TracedPacket& packet) {
+  const std::string direction = packet.direction == Direction::in ? "in " : "out ";
+  return direction + std::string{as_text(packet.bytes)};
+}
+
+}  // namespace
+
+TEST_CASE("every packet that passes is shown, whole", "[device][trace]") {
+  Texts seen;
+  TraceDevice device{MockDevice{{.mtu_bytes = 1280}},
+                     [&](const TracedPacket& packet) { seen.push_back(line(packet)); }};
+  CHECK(device.caps().mtu_bytes == 1280);
+  device.inner().inject(as_bytes("one"));
+  device.inner().inject(as_bytes("two"));
+  CHECK(receive(device).texts == Texts{"one", "two"});
+  CHECK(receive(device).status == DeviceStatus::would_block);
+
+  const std::array pieces{as_bytes("head"), as_bytes("body")};
+  const TxPacket gathered{.pieces = pieces, .size_bytes = 8};
+  CHECK(device.send({&gathered, 1}).accepted == 1);
+  send(device, {"x"});
+  CHECK(seen == Texts{"in one", "in two", "out headbody", "out x"});
+}
+
+TEST_CASE("why a packet was sent is shown, and refused packets are not", "[device][trace]") {
+  std::vector<TxReason> reasons;
+  TraceDevice device{MockDevice{{.capacity = 2}},
+                     [&](const TracedPacket& packet) { reasons.push_back(packet.reason); }};
+  const TxResult result = send(device, {"a", "b", "c"}, TxReason::probe);
+  CHECK(result.accepted == 2);
+  CHECK(result.status == DeviceStatus::would_block);
+  CHECK(reasons == std::vector{TxReason::probe, TxReason::probe});
+}
+
+TEST_CASE("a trace passes on the time of a device that has timers", "[device][trace]") {
+  constexpr Instant start{std::chrono::seconds{1}};
+  constexpr Duration delay = std::chrono::milliseconds{10};
+  TraceDevice device{FaultDevice{MockDevice{}, {.delay = delay}, {}}, Ignore{}};
+  device.poll(start);
+  send(device, {"a"});
+  CHECK(device.next_timeout() == start + delay);
+  device.poll(start + delay);
+  CHECK(device.inner().inner().sent() == 1);
+}
