@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A small Linux for the tests of TunDevice: interfaces, descriptors, privilege, and every system call of the seam,
-// each of which can be told to fail. Reads and writes of packets answer as scripted. It refuses what the kernel
-// refuses, so a device that leaks a descriptor or asks in the wrong order is found out.
+// A small Linux for the tests of TunDevice: interfaces, descriptors, privilege, and every system
+// call of the seam, each of which can be told to fail. Reads and writes of packets answer as
+// scripted. It refuses what the kernel refuses, so a device that leaks a descriptor or asks in the
+// wrong order is found out.
 
 #include <tunic/os/system.hpp>
-
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <fcntl.h>
+#include <linux/if_tun.h>
 #include <map>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <span>
 #include <string>
+#include <sys/ioctl.h>
 #include <vector>
 
 namespace tunic::test {
@@ -54,7 +54,8 @@ struct FakeKernel {
 
   /// Every call by name, in order; close is not among them.
   std::vector<std::string> calls{};
-  /// The call, counted from 1, that is answered by `fail_with` (a positive errno) and does nothing. 0: none.
+  /// The call, counted from 1, that is answered by `fail_with` (a positive errno) and does nothing.
+  /// 0: none.
   std::size_t fail_at = 0;
   int fail_with = 0;
 
@@ -63,8 +64,8 @@ struct FakeKernel {
   std::map<int, int> status_flags{};
   int next_descriptor = 3;
 
-  std::deque<FakeRead> reads{};              // then EAGAIN
-  std::deque<ssize_t> writes{};              // answers; then everything is taken
+  std::deque<FakeRead> reads{};                   // then EAGAIN
+  std::deque<ssize_t> writes{};                   // answers; then everything is taken
   std::vector<std::vector<std::byte>> written{};  // what was offered, whether it was taken or not
 
   int attach_elsewhere(const std::string& name) {  // a descriptor that some framework passes on
@@ -157,7 +158,8 @@ struct FakeKernel {
     const FakeRead next = reads.front();
     reads.pop_front();
     if (next.bytes.empty()) return next.error;
-    const std::size_t n = std::min(next.bytes.size(), room.size());  // the rest is lost, as in Linux
+    const std::size_t n =
+        std::min(next.bytes.size(), room.size());  // the rest is lost, as in Linux
     std::memcpy(room.data(), next.bytes.data(), n);
     return static_cast<ssize_t>(n);
   }
@@ -197,7 +199,8 @@ struct FakeKernel {
     }
     FakeInterface& interface = interfaces[name];
     interface.attached = true;
-    interface.mode = static_cast<short>((interface.mode & IFF_PERSIST) | (ask.ifr_flags & IFF_NO_PI));
+    interface.mode =
+        static_cast<short>((interface.mode & IFF_PERSIST) | (ask.ifr_flags & IFF_NO_PI));
     descriptors[fd] = name;
     std::strcpy(ask.ifr_name, name.c_str());
     return 0;
@@ -265,24 +268,42 @@ struct FakeKernel {
 
   static const char* name_of(unsigned long request) {
     switch (request) {
-      case TUNSETIFF: return "TUNSETIFF";
-      case TUNGETIFF: return "TUNGETIFF";
-      case TUNSETOFFLOAD: return "TUNSETOFFLOAD";
-      case TUNSETOWNER: return "TUNSETOWNER";
-      case TUNSETGROUP: return "TUNSETGROUP";
-      case TUNSETPERSIST: return "TUNSETPERSIST";
-      case SIOCGIFINDEX: return "SIOCGIFINDEX";
-      case SIOCGIFMTU: return "SIOCGIFMTU";
-      case SIOCSIFMTU: return "SIOCSIFMTU";
-      case SIOCGIFTXQLEN: return "SIOCGIFTXQLEN";
-      case SIOCSIFTXQLEN: return "SIOCSIFTXQLEN";
-      case SIOCGIFFLAGS: return "SIOCGIFFLAGS";
-      case SIOCSIFFLAGS: return "SIOCSIFFLAGS";
-      case SIOCGIFADDR: return "SIOCGIFADDR";
-      case SIOCSIFADDR: return "SIOCSIFADDR";
-      case SIOCGIFNETMASK: return "SIOCGIFNETMASK";
-      case SIOCSIFNETMASK: return "SIOCSIFNETMASK";
-      default: return "unknown";
+      case TUNSETIFF:
+        return "TUNSETIFF";
+      case TUNGETIFF:
+        return "TUNGETIFF";
+      case TUNSETOFFLOAD:
+        return "TUNSETOFFLOAD";
+      case TUNSETOWNER:
+        return "TUNSETOWNER";
+      case TUNSETGROUP:
+        return "TUNSETGROUP";
+      case TUNSETPERSIST:
+        return "TUNSETPERSIST";
+      case SIOCGIFINDEX:
+        return "SIOCGIFINDEX";
+      case SIOCGIFMTU:
+        return "SIOCGIFMTU";
+      case SIOCSIFMTU:
+        return "SIOCSIFMTU";
+      case SIOCGIFTXQLEN:
+        return "SIOCGIFTXQLEN";
+      case SIOCSIFTXQLEN:
+        return "SIOCSIFTXQLEN";
+      case SIOCGIFFLAGS:
+        return "SIOCGIFFLAGS";
+      case SIOCSIFFLAGS:
+        return "SIOCSIFFLAGS";
+      case SIOCGIFADDR:
+        return "SIOCGIFADDR";
+      case SIOCSIFADDR:
+        return "SIOCSIFADDR";
+      case SIOCGIFNETMASK:
+        return "SIOCGIFNETMASK";
+      case SIOCSIFNETMASK:
+        return "SIOCSIFNETMASK";
+      default:
+        return "unknown";
     }
   }
 };

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include "catch.hpp"
+#include "packets.hpp"
 #include <tunic/device/fault_device.hpp>
 #include <tunic/device/loopback_device.hpp>
 #include <tunic/device/mock_device.hpp>
 #include <tunic/device/tun_device.hpp>
-
-#include "catch.hpp"
-#include "packets.hpp"
 
 #include <chrono>
 #include <string>
@@ -194,9 +193,8 @@ TEST_CASE("fault devices nest, and their time reaches the innermost", "[device][
 TEST_CASE("two fault devices over a loopback pair make a link that replays", "[device][fault]") {
   const auto run = [](std::uint64_t seed) {
     LoopbackPair pair;
-    FaultDevice left{std::move(pair.first),
-                     {.delay = 10ms, .jitter = 3ms, .loss = 0.1, .seed = seed},
-                     {}};
+    FaultDevice left{
+        std::move(pair.first), {.delay = 10ms, .jitter = 3ms, .loss = 0.1, .seed = seed}, {}};
     Texts all;
     for (int i = 0; i < 200; ++i) {
       const std::string text = std::to_string(i);

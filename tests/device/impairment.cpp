@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/device/impairment.hpp>
-
 #include "catch.hpp"
+#include <tunic/device/impairment.hpp>
 
 #include <algorithm>
 #include <bit>

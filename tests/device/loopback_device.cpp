@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/device/loopback_device.hpp>
-
 #include "catch.hpp"
 #include "packets.hpp"
+#include <tunic/device/loopback_device.hpp>
 
 #include <optional>
 #include <type_traits>

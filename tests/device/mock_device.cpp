@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/device/mock_device.hpp>
-
 #include "catch.hpp"
 #include "packets.hpp"
+#include <tunic/device/mock_device.hpp>
 
 #include <array>
 #include <limits>
@@ -109,8 +108,7 @@ TEST_CASE("a device fails for good after the packets it was told", "[device][moc
 }
 
 TEST_CASE("a device answers what it was set to, and nothing is lost by it", "[device][mock]") {
-  const auto status =
-      GENERATE(DeviceStatus::down, DeviceStatus::failed, DeviceStatus::would_block);
+  const auto status = GENERATE(DeviceStatus::down, DeviceStatus::failed, DeviceStatus::would_block);
   MockDevice device;
   device.inject(as_bytes("in"));
   device.set_status(status);

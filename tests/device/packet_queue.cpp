@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/device/packet_queue.hpp>
-
 #include "catch.hpp"
+#include <tunic/device/packet_queue.hpp>
 
 #include <array>
 #include <deque>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/device/random.hpp>
-
 #include "catch.hpp"
+#include <tunic/device/random.hpp>
 
 #include <array>
 #include <cstdint>
@@ -40,6 +39,7 @@ TEST_CASE("numbers below a bound are spread evenly", "[device]") {
     CHECK(count < 1150);
   }
   bool above_32_bits = false;
-  for (int i = 0; i < 100; ++i) above_32_bits = above_32_bits || random.below(1ULL << 40) >> 32 != 0;
+  for (int i = 0; i < 100; ++i)
+    above_32_bits = above_32_bits || random.below(1ULL << 40) >> 32 != 0;
   CHECK(above_32_bits);
 }

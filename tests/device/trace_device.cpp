@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include "catch.hpp"
+#include "packets.hpp"
 #include <tunic/device/fault_device.hpp>
 #include <tunic/device/mock_device.hpp>
 #include <tunic/device/trace_device.hpp>
 #include <tunic/device/tun_device.hpp>
-
-#include "catch.hpp"
-#include "packets.hpp"
 
 #include <array>
 #include <chrono>

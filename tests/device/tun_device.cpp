@@ -2,10 +2,9 @@
 
 // The packet path of a TUN device, against a kernel whose reads and writes answer as scripted.
 
-#include <tunic/device/tun_device.hpp>
-
 #include "catch.hpp"
 #include "fake_system.hpp"
+#include <tunic/device/tun_device.hpp>
 
 #include <array>
 #include <cerrno>
@@ -35,9 +34,7 @@ Packet information(int protocol, int flags, const Packet& behind) {
   return bytes;
 }
 
-Packet bytes_of(const RxPacket& received) {
-  return {received.bytes.begin(), received.bytes.end()};
-}
+Packet bytes_of(const RxPacket& received) { return {received.bytes.begin(), received.bytes.end()}; }
 
 class CountingSource final : public MemorySource {
  public:
@@ -67,7 +64,9 @@ struct Fixture {
     REQUIRE(device);
   }
 
-  RxResult receive(std::size_t most = 64) { return device.receive(std::span{batch}.first(most), pool); }
+  RxResult receive(std::size_t most = 64) {
+    return device.receive(std::span{batch}.first(most), pool);
+  }
 
   TxResult send(const std::vector<Packet>& packets) {
     std::vector<Bytes> pieces{packets.begin(), packets.end()};
@@ -317,7 +316,8 @@ TEST_CASE("pieces are gathered in order, as many as a packet may have", "[device
   REQUIRE(pieces.size() == BasicTunDevice<FakeSystem>::max_pieces);
   TxPacket gathered{.pieces = pieces, .size_bytes = 100};
   CHECK(fixture.device.send({&gathered, 1}).accepted == 1);
-  CHECK(fixture.kernel.written.back() == (with_information ? information(0x0800, 0, whole) : whole));
+  CHECK(fixture.kernel.written.back() ==
+        (with_information ? information(0x0800, 0, whole) : whole));
 
   pieces.insert(pieces.begin(), Bytes{});
   gathered.pieces = pieces;
@@ -332,7 +332,8 @@ TEST_CASE("a kernel that takes no more is waited for", "[device][tun]") {
   const int error_number = GENERATE(EAGAIN, ENOBUFS, ENOMEM);
   Fixture fixture;
   fixture.kernel.writes = {40, -EINTR, 40, -error_number};
-  const TxResult result = fixture.send({packet(40, 1), packet(40, 2), packet(40, 3), packet(40, 4)});
+  const TxResult result =
+      fixture.send({packet(40, 1), packet(40, 2), packet(40, 3), packet(40, 4)});
   CHECK(result.accepted == 2);
   CHECK(result.status == DeviceStatus::would_block);
   CHECK(fixture.device.wants_write());

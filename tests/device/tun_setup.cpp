@@ -2,10 +2,9 @@
 
 // How a TUN device is opened, against a kernel that refuses each call in turn.
 
-#include <tunic/device/tun_device.hpp>
-
 #include "catch.hpp"
 #include "fake_system.hpp"
+#include <tunic/device/tun_device.hpp>
 
 #include <cerrno>
 #include <string>
@@ -183,26 +182,32 @@ TEST_CASE("names are refused before anything is opened", "[device][tun]") {
   CHECK(open(kernel, {.name = "%d"}, ec).name() == "0");
 }
 
-TEST_CASE("values that no interface takes are refused before anything is opened",
-          "[device][tun]") {
+TEST_CASE("values that no interface takes are refused before anything is opened", "[device][tun]") {
   FakeKernel kernel;
   CHECK(refusal(kernel, {.mtu_bytes = 67}) == Errc::tun_mtu_refused);
   CHECK(refusal(kernel, {.mtu_bytes = 65536}) == Errc::tun_mtu_refused);
   CHECK(refusal(kernel, {.host_address = "fd00::1/64"_cidr}) == Errc::not_supported);
-  CHECK(refusal(kernel, {.host_address = "0.0.0.0/24"_cidr}) == Errc::tun_address_refused);
+  for (const IpCidr host : {"0.0.0.0/24"_cidr, "127.0.0.1/8"_cidr, "224.0.0.1/24"_cidr,
+                            "255.255.255.255/32"_cidr, "10.0.0.0/24"_cidr, "10.0.0.255/24"_cidr}) {
+    CAPTURE(host.to_string());
+    CHECK(refusal(kernel, {.host_address = host}) == Errc::tun_address_refused);
+  }
   CHECK(refusal(kernel, {.queue_packets = 0x80000000}) == Errc::invalid_argument);
   CHECK(kernel.calls.empty());
 
   std::error_code ec;
   CHECK(open(kernel, {.mtu_bytes = 68}, ec).mtu_bytes() == 68);
   CHECK(open(kernel, {.mtu_bytes = 65535}, ec).mtu_bytes() == 65535);
+  for (const IpCidr host : {"10.0.0.0/31"_cidr, "10.0.0.255/31"_cidr, "10.0.0.0/32"_cidr}) {
+    CHECK(open(kernel, {.host_address = host}, ec).host_address() == host);
+  }
 }
 
 TEST_CASE("prefixes of any length become masks and are read back", "[device][tun]") {
   for (unsigned prefix = 0; prefix <= 32; ++prefix) {
     FakeKernel kernel{.privileged = true};
     kernel.interfaces["tun5"] = {.mode = IFF_PERSIST};
-    const IpCidr host{"10.1.2.3"_ip, static_cast<std::uint8_t>(prefix)};
+    const IpCidr host{"10.85.170.165"_ip, static_cast<std::uint8_t>(prefix)};
     std::error_code ec;
     CHECK(open(kernel, {.name = "tun5", .host_address = host}, ec).host_address() == host);
     CHECK(open(kernel, {.name = "tun5"}, ec).host_address() == host);
@@ -375,9 +380,9 @@ TEST_CASE("an adopted descriptor is set up as far as asked", "[device][tun]") {
   FakeKernel kernel;
   const int fd = kernel.attach_elsewhere("vpn0");
   std::error_code ec;
-  const FakeTun device = open(
-      kernel,
-      {.fd = fd, .mtu_bytes = 1300, .host_address = "10.0.0.1/24"_cidr, .bring_up = true}, ec);
+  const FakeTun device =
+      open(kernel,
+           {.fd = fd, .mtu_bytes = 1300, .host_address = "10.0.0.1/24"_cidr, .bring_up = true}, ec);
   REQUIRE(device);
   CHECK(kernel.interfaces["vpn0"].mtu == 1300);
   CHECK(kernel.interfaces["vpn0"].address == 0x0a000001);

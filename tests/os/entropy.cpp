@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/os/entropy.hpp>
-
 #include "catch.hpp"
+#include <tunic/os/entropy.hpp>
 
 #include <algorithm>
 #include <array>
@@ -14,7 +13,8 @@ using namespace tunic;
 
 namespace {
 
-// A system whose entropy comes as scripted: positive numbers are bytes given, negative ones refusals.
+// A system whose entropy comes as scripted: positive numbers are bytes given, negative ones
+// refusals.
 struct Script {
   std::vector<ssize_t> getrandom, open, read;
   std::string path{};

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <tunic/os/steady_clock.hpp>
-
 #include "catch.hpp"
+#include <tunic/os/steady_clock.hpp>
 
 #include <time.h>
 

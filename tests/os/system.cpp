@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include "catch.hpp"
 #include <tunic/os/system.hpp>
 
-#include "catch.hpp"
-
+#include <array>
+#include <cerrno>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
 
 using namespace tunic;
 

@@ -2,7 +2,7 @@
 
 // tunic in a program without exceptions, run-time type information and a test framework: a server
 // and a client, each a stack over a mock device, and packets carried between them in virtual time.
-// Prints the first thing that went wrong and returns 1.
+// Prints the first thing that went wrong and aborts.
 
 #include <tunic/device/mock_device.hpp>
 #include <tunic/tunic.hpp>
@@ -27,7 +27,7 @@ using MockStack = tunic::Stack<tunic::MockDevice>;
 void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "not so: %s\n", what);
-  std::exit(1);
+  std::abort();
 }
 
 /// Two hosts, a cable and a clock.

@@ -36,7 +36,8 @@ struct TracedPacket {
 template <Device Inner, std::invocable<const TracedPacket&> Sink>
 class TraceDevice {
  public:
-  TraceDevice(Inner inner, Sink sink) : inner_{std::move(inner)}, sink_{std::move(sink)} {}
+  TraceDevice(Inner wrapped, Sink watcher)
+      : inner_{std::move(wrapped)}, sink_{std::move(watcher)} {}
 
   [[nodiscard]] Inner& inner() noexcept { return inner_; }
   [[nodiscard]] const Inner& inner() const noexcept { return inner_; }

@@ -131,12 +131,18 @@ class TunSetup {
       return Errc::tun_mtu_refused;
     }
     if (options_.queue_packets > static_cast<std::uint32_t>(INT_MAX)) return Errc::invalid_argument;
-    if (!options_.host_address) return Errc::none;
-    const IpCidr& host = *options_.host_address;
+    return options_.host_address ? check_address(*options_.host_address) : Errc::none;
+  }
+
+  // The kernel takes some addresses that no host may have (RFC 1122 3.2.1.3) and is then silent on
+  // them; 0.0.0.0 tells it to remove the address.
+  static Errc check_address(const IpCidr& host) noexcept {
     if (!host.address.is_v4()) return Errc::not_supported;
-    // To the kernel an unspecified address means "remove it".
-    return host.address.is_unspecified() || host.prefix_length > 32 ? Errc::tun_address_refused
-                                                                    : Errc::none;
+    const bool means_all = host.is_subnet_broadcast(host.address) ||
+                           (host.prefix_length < 31 && host.address == host.network());
+    return means_all || host.prefix_length > 32 || host.address.is_martian_source()
+               ? Errc::tun_address_refused
+               : Errc::none;
   }
 
   // The kernel's rules (dev_valid_name, dev_alloc_name), told apart from its other EINVALs.

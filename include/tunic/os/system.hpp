@@ -23,41 +23,32 @@
 
 namespace tunic::inline v0 {
 
+// Version 14 of the formatter tears compound requirements apart.
+// clang-format off
 /// The system calls that a TUN device needs. Each returns a value >= 0 or a negative errno.
 template <class S>
 concept System = std::is_nothrow_move_constructible_v<S> &&
-    requires(S system, const char* path, int number, unsigned long request, void* argument,
-             MutableBytes room, std::span<const iovec> pieces) {
-  { system.open(path, number) }
-  noexcept->std::same_as<int>;
-  { system.close(number) }
-  noexcept->std::same_as<int>;
-  { system.ioctl(number, request, argument) }
-  noexcept->std::same_as<int>;
-  { system.ioctl_value(number, request, request) }
-  noexcept->std::same_as<int>;
-  { system.fcntl(number, number, number) }
-  noexcept->std::same_as<int>;
-  { system.socket(number, number, number) }
-  noexcept->std::same_as<int>;
-  { system.read(number, room) }
-  noexcept->std::same_as<ssize_t>;
-  { system.writev(number, pieces) }
-  noexcept->std::same_as<ssize_t>;
+                 requires(S system, const char* path, int number, unsigned long request,
+                          void* argument, MutableBytes room, std::span<const iovec> pieces) {
+  { system.open(path, number) } noexcept -> std::same_as<int>;
+  { system.close(number) } noexcept -> std::same_as<int>;
+  { system.ioctl(number, request, argument) } noexcept -> std::same_as<int>;
+  { system.ioctl_value(number, request, request) } noexcept -> std::same_as<int>;
+  { system.fcntl(number, number, number) } noexcept -> std::same_as<int>;
+  { system.socket(number, number, number) } noexcept -> std::same_as<int>;
+  { system.read(number, room) } noexcept -> std::same_as<ssize_t>;
+  { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
 };
 
 /// What entropy is made of. Returns bytes written or a negative errno.
 template <class S>
 concept EntropySystem = requires(S system, const char* path, int number, MutableBytes room) {
-  { system.getrandom(room) }
-  noexcept->std::same_as<ssize_t>;
-  { system.open(path, number) }
-  noexcept->std::same_as<int>;
-  { system.read(number, room) }
-  noexcept->std::same_as<ssize_t>;
-  { system.close(number) }
-  noexcept->std::same_as<int>;
+  { system.getrandom(room) } noexcept -> std::same_as<ssize_t>;
+  { system.open(path, number) } noexcept -> std::same_as<int>;
+  { system.read(number, room) } noexcept -> std::same_as<ssize_t>;
+  { system.close(number) } noexcept -> std::same_as<int>;
 };
+// clang-format on
 
 /// Linux itself. Stateless and free of cost.
 struct LinuxSystem {

@@ -55,9 +55,9 @@ class Stack {
   /// address, which the kernel would answer itself. `invalid_argument`: a setting is out of its
   /// bounds. The stack is inert after an error.
   Stack(D device, StackConfig config, std::error_code& error)
-      : device_{std::move(device)},
-        config_{std::move(config)},
+      : config_{std::move(config)},
         pool_{config_.memory_budget, config_.memory},
+        device_{std::move(device)},
         seed_{config_.seed ? *config_.seed : random_seed()},
         ip_{config_.ip, LocalAddresses{config_.addresses, config_.any_address}, pool_, stats_,
             seed_},
@@ -290,9 +290,9 @@ class Stack {
     }
   }
 
-  D device_;
   const StackConfig config_;
   BlockPool pool_;
+  D device_;  // may hold blocks of the pool
   Stats stats_;
   const SipKey seed_;
   IpLayer<Traits::reassembly> ip_;

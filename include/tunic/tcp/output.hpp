@@ -55,7 +55,7 @@ class Output {
         nxt_{cb.snd.nxt},
         dsack_{cb.rcv.dsack},
         acks_owed_{cb.rcv.acks_owed},
-        ack_now_{cb.rcv.ack_now || cb.rcv.update_due()},
+        ack_now_{cb.rcv.ack_now || (can_receive(cb.state) && cb.rcv.update_due())},
         syn_due_{cb.syn_due},
         resend_{cb.snd.resend},
         probe_{cb.snd.probe},

@@ -124,7 +124,7 @@ class TcpCore {
     entry.timestamps = cb.timestamps;
     entry.window = static_cast<std::uint16_t>(
         std::min<std::uint32_t>(cb.rcv.window() >> cb.rcv.scale, 0xffff));
-    acknowledge_time_wait(entry);
+    if (cb.rcv.ack_now || cb.rcv.acks_owed != 0) acknowledge_time_wait(entry);
     leave(cb, std::exchange(cb.state, TcpState::time_wait));
     time_wait.add(entry, now + 2 * config.msl);
     if (cb.handle == nullptr) destroy(cb);
