@@ -35,14 +35,14 @@ struct BurstLoss {
 /// How a link treats packets. The default is perfect: everything arrives at once. Probabilities are
 /// per packet.
 struct LinkConditions {
-  Duration delay{};   ///< Propagation, one way.
-  Duration jitter{};  ///< Uniform in [0, jitter] on top. It never reorders: who is late delays
-                      ///< those behind.
+  Duration delay{};  ///< Propagation, one way.
+  /// Uniform in [0, jitter] on top. It never reorders: who is late delays those behind.
+  Duration jitter{};
   double loss = 0;
   double duplicate = 0;  ///< A second copy right behind the first.
   double reorder = 0;    ///< Held back by `reorder_delay`, so that later packets overtake.
-  double corrupt =
-      0;  ///< One bit flipped somewhere, which every Internet checksum over it detects.
+  /// One bit flipped somewhere, which every Internet checksum over it detects.
+  double corrupt = 0;
   Duration reorder_delay = std::chrono::milliseconds{1};
   std::uint64_t rate_bits_per_second = 0;  ///< Of IP packets; 0: unlimited.
   /// Bytes that wait for the transmitter, the packet in it included; what exceeds it is dropped,

@@ -70,7 +70,8 @@ class MockDevice {
 
   /// The device fails for good, in both directions, once `packets` more were accepted.
   void fail_after(std::uint64_t packets) noexcept {
-    fails_at_ = accepted_ + std::min(packets, std::numeric_limits<std::uint64_t>::max() - accepted_);
+    fails_at_ =
+        accepted_ + std::min(packets, std::numeric_limits<std::uint64_t>::max() - accepted_);
   }
 
   /// What every call answers from now on without doing anything: `down`, `failed` or `would_block`;

@@ -45,15 +45,12 @@ namespace tunic::inline v0 {
 struct TunCounters {
   std::uint64_t rx_packets = 0;
   std::uint64_t rx_bytes = 0;
-  std::uint64_t rx_truncated =
-      0;  ///< Larger than the MTU and than the room that was left; skipped.
-  std::uint64_t rx_not_ip =
-      0;  ///< Told by packet information to be neither IPv4 nor IPv6; skipped.
-  std::uint64_t rx_no_memory =
-      0;  ///< Read and thrown away because the pool refused the first block.
+  std::uint64_t rx_truncated = 0;  ///< Larger than the MTU and than the room that was left.
+  std::uint64_t rx_not_ip = 0;     ///< By their packet information neither IPv4 nor IPv6.
+  std::uint64_t rx_no_memory = 0;  ///< Read and thrown away: the pool refused the first block.
   std::uint64_t tx_packets = 0;
   std::uint64_t tx_bytes = 0;
-  std::uint64_t tx_refused = 0;  ///< Refused by the kernel as malformed or too long; dropped.
+  std::uint64_t tx_refused = 0;          ///< Malformed or too long, says the kernel; dropped.
   std::uint64_t tx_too_many_pieces = 0;  ///< Of more than `max_pieces`; dropped.
   std::uint64_t tx_short = 0;            ///< Written in part; the rest is lost.
   std::uint64_t tx_would_block = 0;      ///< Calls of `send` that were stopped by a full queue.
@@ -78,9 +75,8 @@ class BasicTunDevice {
   /// Creates or attaches to an interface, or adopts a descriptor. On failure the result is closed,
   /// nothing that was opened stays open, `ec` holds one of
   /// - tun_missing, tun_permission, tun_busy, tun_no_such_device, tun_not_tun;
-  /// - tun_name_too_long, tun_name_invalid, tun_address_refused, tun_mtu_refused, not_supported (an
-  /// IPv6 address),
-  ///   invalid_argument (queue_packets);
+  /// - tun_name_too_long, tun_name_invalid, tun_address_refused, tun_mtu_refused;
+  /// - not_supported: an IPv6 host address; invalid_argument: queue_packets beyond 2^31 - 1;
   /// - no_memory, tun_setup_failed;
   /// and `failure()` the call that was refused. An interface that existed before may have been
   /// changed in part. Blocks for as long as the kernel takes to configure an interface.
@@ -157,10 +153,9 @@ class BasicTunDevice {
     return {.mtu_bytes = interface_.mtu_bytes, .tx_batch = 64};
   }
 
-  /// Reads until the batch or the block is full (`ok`: there may be more), or the kernel's queue is
-  /// empty
-  /// (`would_block`). At most one read per place in the batch, so skipped packets cost places.
-  /// `failed` when the interface was deleted; packets read before are counted and valid in every
+  /// Reads until the batch or the block is full (`ok`: there may be more), or until the kernel's
+  /// queue is empty (`would_block`). At most one read per place in the batch, so skipped packets
+  /// cost places. `failed` when the interface was deleted. Packets read before are valid in every
   /// case.
   ///
   /// Without memory for a single packet, what is queued is read and thrown away, as a network card

@@ -63,7 +63,7 @@ struct TunOptions {
 
 /// The system call that made `open` fail, for a log; the `Errc` beside it says what to do.
 struct TunFailure {
-  const char* call = "";  ///< As in "TUNSETIFF"; empty when an option was refused before any call.
+  const char* call = "";  ///< As in "TUNSETIFF"; empty when none was refused.
   int error_number = 0;   ///< Positive errno.
 };
 

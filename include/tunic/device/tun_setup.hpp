@@ -26,6 +26,7 @@
 #include <optional>
 #include <string_view>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <utility>
 
 namespace tunic::inline v0::detail {
@@ -187,8 +188,8 @@ class TunSetup {
     }
     interface_.packet_information = options_.packet_information;
     std::memcpy(interface_.name.data(), request.ifr_name, interface_.name.size() - 1);
-    // A persistent interface keeps the offloads of the program that had it before: checksums left
-    // undone.
+    // A persistent interface keeps the offloads of the program that had it before, and would hand
+    // us packets whose checksums are left to be finished.
     return told("TUNSETOFFLOAD", tell(TUNSETOFFLOAD, 0), Errc::tun_setup_failed);
   }
 
@@ -202,8 +203,7 @@ class TunSetup {
       if ((request.ifr_flags & IFF_TUN) == 0 || !plain) return Errc::tun_not_tun;
       interface_.packet_information = (request.ifr_flags & IFF_NO_PI) == 0;
       std::memcpy(interface_.name.data(), request.ifr_name, interface_.name.size() - 1);
-    } else if (!forbidden(
-                   answer)) {  // a sandbox may forbid to ask; anything else is a wrong descriptor
+    } else if (!forbidden(answer)) {  // a sandbox may forbid to ask; else the descriptor is wrong
       return fail("TUNGETIFF", answer,
                   answer == -EBADFD ? Errc::tun_no_such_device : Errc::tun_not_tun);
     }

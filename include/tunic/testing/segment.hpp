@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Raw IPv4 packets for tests, built by naming only the fields that matter. What comes out of a stack is looked at
-// with `expect.hpp`, which this file includes, so that a test of packets needs one include.
+// Raw IPv4 packets for tests, built by naming only the fields that matter. What comes out of a
+// stack is looked at with `expect.hpp`, which this file includes, so that a test of packets needs
+// one include.
 //
 //     const auto from_peer = testing::segment(peer, us).window(1000);
 //     device.inject(from_peer.syn().seq(100).mss(1460).packet());
@@ -12,15 +13,21 @@
 
 #include <tunic/base/assert.hpp>
 #include <tunic/base/bytes.hpp>
+#include <tunic/testing/decode.hpp>
 #include <tunic/testing/expect.hpp>
 #include <tunic/wire/address.hpp>
+#include <tunic/wire/checksum.hpp>
 #include <tunic/wire/icmp.hpp>
 #include <tunic/wire/ip_protocol.hpp>
 #include <tunic/wire/ipv4.hpp>
+#include <tunic/wire/layout.hpp>
 #include <tunic/wire/seq.hpp>
 #include <tunic/wire/tcp.hpp>
 #include <tunic/wire/tcp_options.hpp>
+#include <tunic/wire/text.hpp>
 #include <tunic/wire/udp.hpp>
+
+#include <boost/endian/buffers.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -40,17 +47,17 @@ struct PayloadView {
 
   constexpr PayloadView() noexcept = default;
   template <class T>
-    requires std::convertible_to<const T&, std::string_view>
-  PayloadView(const T& text) noexcept  // NOLINT: implicit, a parameter type
+  requires std::convertible_to<const T&, std::string_view> PayloadView(const T& text)
+  noexcept  // NOLINT: implicit, a parameter type
       : bytes{as_bytes(std::string_view{text})} {}
   template <class T>
-    requires std::convertible_to<const T&, Bytes>
+  requires std::convertible_to<const T&, Bytes>
   constexpr PayloadView(const T& view) noexcept  // NOLINT: implicit, a parameter type
       : bytes{view} {}
 };
 
-/// A TCP segment in the making. Every call yields a changed copy, so that a builder can serve as a template for
-/// many segments; `packet()` yields the bytes.
+/// A TCP segment in the making. Every call yields a changed copy, so that a builder can serve as a
+/// template for many segments; `packet()` yields the bytes.
 class SegmentBuilder {
  public:
   SegmentBuilder(const Endpoint& from, const Endpoint& to) {
@@ -189,12 +196,14 @@ class SegmentBuilder {
   bool corrupt_checksum_ = false;
 };
 
-/// A segment from one endpoint to another: sequence number 0, window 65,535, no flags, no options, no payload.
+/// A segment from one endpoint to another: sequence number 0, window 65,535, no flags, no options,
+/// no payload.
 [[nodiscard]] inline SegmentBuilder segment(const Endpoint& from, const Endpoint& to) {
   return {from, to};
 }
 
-/// A packet of any protocol. The header's lengths and checksum are filled in; `options` has at most 40 bytes.
+/// A packet of any protocol. The header's lengths and checksum are filled in; `options` has at most
+/// 40 bytes.
 [[nodiscard]] inline Packet ip_packet(Ipv4Header header, PayloadView payload,
                                       PayloadView options = {}) {
   Packet packet(ipv4_min_header_bytes + (options.bytes.size() + 3) / 4 * 4 + payload.bytes.size());
@@ -208,8 +217,7 @@ class SegmentBuilder {
 /// A UDP datagram.
 [[nodiscard]] inline Packet udp(const Endpoint& from, const Endpoint& to, PayloadView payload) {
   Packet bytes(udp_header_bytes);
-  write_udp_header(bytes,
-                   {.src_port = from.port, .dst_port = to.port, .payload = payload.bytes},
+  write_udp_header(bytes, {.src_port = from.port, .dst_port = to.port, .payload = payload.bytes},
                    from.address, to.address);
   bytes.insert(bytes.end(), payload.bytes.begin(), payload.bytes.end());
   return ip_packet({.src = from.address, .dst = to.address, .protocol = IpProtocol::udp}, bytes);
@@ -239,7 +247,8 @@ class SegmentBuilder {
               {.type = type, .code = code, .rest = rest, .body = icmp_quote(quoted.bytes)});
 }
 
-/// A `destination_unreachable` that quotes a packet; `next_hop_mtu` goes with `fragmentation_needed`.
+/// A `destination_unreachable` that quotes a packet; `next_hop_mtu` goes with
+/// `fragmentation_needed`.
 [[nodiscard]] inline Packet icmp_unreachable(const IpAddress& from, const IpAddress& to,
                                              IcmpUnreachable why, PayloadView quoted,
                                              std::uint16_t next_hop_mtu = 0) {
@@ -247,11 +256,11 @@ class SegmentBuilder {
                     next_hop_mtu, quoted);
 }
 
-/// A well-formed packet cut into fragments of at most `mtu_bytes`, in order; itself if it is no longer than that.
-/// A fragment may be cut further. IP options are repeated in every one.
+/// A well-formed packet cut into fragments of at most `mtu_bytes`, in order; itself if it is no
+/// longer than that. A fragment may be cut further. IP options are repeated in every one.
 [[nodiscard]] inline std::vector<Packet> fragments(PayloadView packet, std::size_t mtu_bytes) {
   if (packet.bytes.size() <= mtu_bytes) return {{packet.bytes.begin(), packet.bytes.end()}};
-  const auto whole = BasicIpv4Parser<detail::ShowAllPolicy>{}(packet.bytes);
+  const auto whole = BasicIpv4Parser<tunic::detail::ShowAllPolicy>{}(packet.bytes);
   TUNIC_ASSERT(whole && whole->header.header_length + 8U <= mtu_bytes);
   const std::size_t unit = (mtu_bytes - whole->header.header_length) / 8 * 8;
   std::vector<Packet> result;
@@ -267,9 +276,44 @@ class SegmentBuilder {
   return result;
 }
 
-/// Makes the checksums of changed bytes right again: IP's, and the transport's unless it is a fragment. Takes any
-/// bytes, and leaves alone what it can't find its way in: a mutating fuzzer gets past the checksums with it.
-inline void repair_checksums(MutableBytes packet) noexcept;
+namespace detail {
+
+using tunic::detail::load;
+using tunic::detail::store;
+
+/// Puts the right checksum at `offset` of what it covers, if that is long enough to have one.
+inline void repair_checksum(MutableBytes covered, std::size_t offset, InternetSum sum) noexcept {
+  if (covered.size() < offset + 2) return;
+  const MutableBytes place = covered.subspan(offset);
+  store(place, boost::endian::big_uint16_buf_t{0});
+  sum.add(covered);
+  store(place, boost::endian::big_uint16_buf_t{sum.finish()});
+}
+
+}  // namespace detail
+
+/// Makes the checksums of changed bytes right again: IP's, and the transport's unless it is a
+/// fragment. Takes any bytes, and leaves alone what it can't find its way in: a mutating fuzzer
+/// gets past the checksums with it.
+inline void repair_checksums(MutableBytes packet) noexcept {
+  if (packet.size() < ipv4_min_header_bytes) return;
+  const auto ip = detail::load<tunic::detail::Ipv4Layout>(packet);
+  const std::size_t header_bytes = (ip.version_and_words.value() & 0xfU) * 4;
+  const std::size_t total_bytes = std::min<std::size_t>(ip.total_length.value(), packet.size());
+  if (header_bytes < ipv4_min_header_bytes || header_bytes > packet.size()) return;
+  detail::repair_checksum(packet.first(header_bytes), 10, {});
+  constexpr unsigned part = tunic::detail::ipv4_offset_mask | tunic::detail::ipv4_more_fragments;
+  if (total_bytes < header_bytes || (ip.flags_and_offset.value() & part) != 0) return;
+
+  const MutableBytes payload = packet.first(total_bytes).subspan(header_bytes);
+  const auto protocol = IpProtocol{ip.protocol.value()};
+  const InternetSum pseudo_header =
+      pseudo_header_sum(IpAddress::v4(ip.src.value()), IpAddress::v4(ip.dst.value()), protocol,
+                        static_cast<std::uint32_t>(payload.size()));
+  if (protocol == IpProtocol::tcp) detail::repair_checksum(payload, 16, pseudo_header);
+  if (protocol == IpProtocol::udp) detail::repair_checksum(payload, 6, pseudo_header);
+  if (protocol == IpProtocol::icmp) detail::repair_checksum(payload, 2, {});
+}
 
 inline Packet SegmentBuilder::header() const {
   Packet header(tcp_max_header_bytes);
@@ -280,8 +324,8 @@ inline Packet SegmentBuilder::header() const {
     copy(MutableBytes{header}.subspan(tcp_min_header_bytes), *raw_options_);
   }
   header.resize(size);
-  header[detail::tcp_offset_offset] =
-      static_cast<std::byte>(data_offset_words_.value_or(static_cast<std::uint8_t>(size / 4)) << 4);
+  const std::size_t words = data_offset_words_.value_or(static_cast<std::uint8_t>(size / 4));
+  header[12] = static_cast<std::byte>(words << 4);
   return header;
 }
 
@@ -289,45 +333,9 @@ inline Packet SegmentBuilder::packet() const {
   Packet bytes = header();
   const Bytes payload = payload_;
   finish_tcp_checksum(bytes, ip_.src, ip_.dst, {&payload, 1});
-  if (corrupt_checksum_) bytes[detail::tcp_checksum_offset] ^= std::byte{1};
+  if (corrupt_checksum_) bytes[tunic::detail::tcp_checksum_offset] ^= std::byte{1};
   bytes.insert(bytes.end(), payload_.begin(), payload_.end());
   return ip_packet(ip_, bytes, ip_options_);
-}
-
-}  // namespace tunic::inline v0::testing
-
-namespace tunic::inline v0::detail {
-
-/// Where a checksum is, and what it is made of.
-inline void repair_checksum(MutableBytes covered, std::size_t offset, InternetSum sum) noexcept {
-  if (covered.size() < offset + 2) return;
-  store(covered.subspan(offset), boost::endian::big_uint16_buf_t{0});
-  sum.add(covered);
-  store(covered.subspan(offset), boost::endian::big_uint16_buf_t{sum.finish()});
-}
-
-}  // namespace tunic::inline v0::detail
-
-namespace tunic::inline v0::testing {
-
-inline void repair_checksums(MutableBytes packet) noexcept {
-  if (packet.size() < ipv4_min_header_bytes) return;
-  const auto ip = tunic::detail::load<tunic::detail::Ipv4Layout>(packet);
-  const std::size_t header_bytes = (ip.version_and_words.value() & 0xfU) * 4;
-  const std::size_t total = std::min<std::size_t>(ip.total_length.value(), packet.size());
-  if (header_bytes < ipv4_min_header_bytes || header_bytes > packet.size()) return;
-  tunic::detail::repair_checksum(packet.first(header_bytes), 10, {});
-  const std::uint16_t part = tunic::detail::ipv4_offset_mask | tunic::detail::ipv4_more_fragments;
-  if (total < header_bytes || (ip.flags_and_offset.value() & part) != 0) return;
-
-  const MutableBytes payload = packet.first(total).subspan(header_bytes);
-  const auto protocol = IpProtocol{ip.protocol.value()};
-  const InternetSum pseudo_header =
-      pseudo_header_sum(IpAddress::v4(ip.src.value()), IpAddress::v4(ip.dst.value()), protocol,
-                        static_cast<std::uint32_t>(payload.size()));
-  if (protocol == IpProtocol::tcp) tunic::detail::repair_checksum(payload, 16, pseudo_header);
-  if (protocol == IpProtocol::udp) tunic::detail::repair_checksum(payload, 6, pseudo_header);
-  if (protocol == IpProtocol::icmp) tunic::detail::repair_checksum(payload, 2, {});
 }
 
 }  // namespace tunic::inline v0::testing

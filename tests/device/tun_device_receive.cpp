@@ -1,90 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The packet path of a TUN device, against a kernel whose reads and writes answer as scripted.
+// How a TUN device receives, against a kernel whose reads answer as scripted.
 
 #include "catch.hpp"
-#include "fake_system.hpp"
-#include <tunic/device/tun_device.hpp>
+#include "tun_fixture.hpp"
 
-#include <array>
 #include <cerrno>
-#include <system_error>
+#include <cstddef>
 #include <utility>
-#include <vector>
 
 using namespace tunic;
-using test::FakeInterface;
-using test::FakeKernel;
-using test::FakeSystem;
-using Packet = std::vector<std::byte>;
-
-namespace {
-
-// Looks like IP as far as a device looks at all; the rest tells packets apart.
-Packet packet(std::size_t size, int mark, int version = 4) {
-  Packet bytes(size, static_cast<std::byte>(mark));
-  bytes[0] = static_cast<std::byte>(version << 4 | 5);
-  return bytes;
-}
-
-Packet information(int protocol, int flags, const Packet& behind) {
-  Packet bytes{static_cast<std::byte>(flags), std::byte{0}, static_cast<std::byte>(protocol >> 8),
-               static_cast<std::byte>(protocol & 0xff)};
-  bytes.insert(bytes.end(), behind.begin(), behind.end());
-  return bytes;
-}
-
-Packet bytes_of(const RxPacket& received) { return {received.bytes.begin(), received.bytes.end()}; }
-
-class CountingSource final : public MemorySource {
- public:
-  void* try_allocate(std::size_t size, std::size_t align) noexcept override {
-    ++asked;
-    if (size > largest) return nullptr;
-    ++given;
-    return inner_.try_allocate(size, align);
-  }
-  void deallocate(void* memory, std::size_t size, std::size_t align) noexcept override {
-    inner_.deallocate(memory, size, align);
-  }
-
-  int asked = 0;
-  int given = 0;
-  std::size_t largest = 1 << 20;
-
- private:
-  NewMemorySource inner_;
-};
-
-// A device that is open, with a pool and room for a batch.
-struct Fixture {
-  explicit Fixture(const TunOptions& options = {}) {
-    std::error_code ec;
-    device = BasicTunDevice<FakeSystem>::open(options, ec, FakeSystem{&kernel});
-    REQUIRE(device);
-  }
-
-  RxResult receive(std::size_t most = 64) {
-    return device.receive(std::span{batch}.first(most), pool);
-  }
-
-  TxResult send(const std::vector<Packet>& packets) {
-    std::vector<Bytes> pieces{packets.begin(), packets.end()};
-    std::vector<TxPacket> gathered;
-    for (const Bytes& piece : pieces) {
-      gathered.push_back({.pieces = {&piece, 1}, .size_bytes = piece.size()});
-    }
-    return device.send(gathered);
-  }
-
-  FakeKernel kernel{};
-  CountingSource source;
-  BlockPool pool{1 << 20, &source};
-  BasicTunDevice<FakeSystem> device;
-  std::array<RxPacket, 64> batch{};
-};
-
-}  // namespace
+using namespace tunic::test;
 
 TEST_CASE("packets are read until the queue is empty, one behind the other", "[device][tun]") {
   Fixture fixture;
@@ -290,119 +216,4 @@ TEST_CASE("a flood of packets to be skipped does not hold up the caller", "[devi
   CHECK(result.count == 0);
   CHECK(result.status == DeviceStatus::ok);
   CHECK(fixture.kernel.reads.size() == 36);
-}
-
-TEST_CASE("packet information is written as the packet's version says", "[device][tun]") {
-  Fixture fixture{{.packet_information = true}};
-  CHECK(fixture.send({packet(40, 1), packet(60, 2, 6)}).accepted == 2);
-  CHECK(fixture.kernel.written[0] == information(0x0800, 0, packet(40, 1)));
-  CHECK(fixture.kernel.written[1] == information(0x86dd, 0, packet(60, 2, 6)));
-  CHECK(fixture.device.counters().tx_bytes == 100);
-
-  const Packet whole = packet(40, 3, 6);
-  const std::array pieces{Bytes{}, Bytes{whole}};
-  const TxPacket gathered{.pieces = pieces, .size_bytes = 40};
-  CHECK(fixture.device.send({&gathered, 1}).accepted == 1);
-  CHECK(fixture.kernel.written[2] == information(0x86dd, 0, whole));
-}
-
-TEST_CASE("pieces are gathered in order, as many as a packet may have", "[device][tun]") {
-  const bool with_information = GENERATE(false, true);
-  Fixture fixture{{.packet_information = with_information}};
-  const Packet whole = packet(100, 7);
-  std::vector<Bytes> pieces;
-  for (std::size_t i = 0; i < 23; ++i) pieces.push_back(Bytes{whole}.subspan(i, 1));
-  pieces.push_back(Bytes{whole}.subspan(23));
-  REQUIRE(pieces.size() == BasicTunDevice<FakeSystem>::max_pieces);
-  TxPacket gathered{.pieces = pieces, .size_bytes = 100};
-  CHECK(fixture.device.send({&gathered, 1}).accepted == 1);
-  CHECK(fixture.kernel.written.back() ==
-        (with_information ? information(0x0800, 0, whole) : whole));
-
-  pieces.insert(pieces.begin(), Bytes{});
-  gathered.pieces = pieces;
-  const TxResult refused = fixture.device.send({&gathered, 1});
-  CHECK(refused.accepted == 1);  // and dropped: it would never go
-  CHECK(refused.status == DeviceStatus::ok);
-  CHECK(fixture.device.counters().tx_too_many_pieces == 1);
-  CHECK(fixture.kernel.written.size() == 1);
-}
-
-TEST_CASE("a kernel that takes no more is waited for", "[device][tun]") {
-  const int error_number = GENERATE(EAGAIN, ENOBUFS, ENOMEM);
-  Fixture fixture;
-  fixture.kernel.writes = {40, -EINTR, 40, -error_number};
-  const TxResult result =
-      fixture.send({packet(40, 1), packet(40, 2), packet(40, 3), packet(40, 4)});
-  CHECK(result.accepted == 2);
-  CHECK(result.status == DeviceStatus::would_block);
-  CHECK(fixture.device.wants_write());
-  CHECK(fixture.device.counters().tx_packets == 2);
-  CHECK(fixture.device.counters().tx_would_block == 1);
-  CHECK(fixture.kernel.written[1] == fixture.kernel.written[2]);  // interrupted, and written again
-
-  CHECK(fixture.send({packet(40, 3), packet(40, 4)}).accepted == 2);
-  CHECK_FALSE(fixture.device.wants_write());
-}
-
-TEST_CASE("a packet that the kernel will never take does not stop the others", "[device][tun]") {
-  const int error_number = GENERATE(EINVAL, EMSGSIZE);
-  Fixture fixture;
-  fixture.kernel.writes = {-error_number};
-  const TxResult result = fixture.send({packet(40, 1), packet(40, 2)});
-  CHECK(result.accepted == 2);
-  CHECK(result.status == DeviceStatus::ok);
-  CHECK(fixture.device.counters().tx_refused == 1);
-  CHECK(fixture.device.counters().tx_packets == 1);
-}
-
-TEST_CASE("a short write is counted and not repeated", "[device][tun]") {
-  const bool with_information = GENERATE(false, true);
-  Fixture fixture{{.packet_information = with_information}};
-  fixture.kernel.writes = {39, 2};
-  const TxResult result = fixture.send({packet(40, 1), packet(40, 2), packet(40, 3)});
-  CHECK(result.accepted == 3);
-  CHECK(fixture.kernel.written.size() == 3);
-  CHECK(fixture.device.counters().tx_short == 2);
-  CHECK(fixture.device.counters().tx_packets == 1);
-  CHECK(fixture.device.counters().tx_bytes == (with_information ? 35 + 0 + 40 : 39 + 2 + 40));
-}
-
-TEST_CASE("an interface that is down says so and can come back", "[device][tun]") {
-  Fixture fixture;
-  fixture.kernel.writes = {40, -EIO};
-  const TxResult result = fixture.send({packet(40, 1), packet(40, 2)});
-  CHECK(result.accepted == 1);
-  CHECK(result.status == DeviceStatus::down);
-  CHECK_FALSE(fixture.device.wants_write());
-  CHECK(fixture.send({packet(40, 2)}).status == DeviceStatus::ok);
-}
-
-TEST_CASE("an interface that was deleted has failed", "[device][tun]") {
-  const int error_number = GENERATE(EBADFD, EBADF, EFAULT);
-  Fixture fixture;
-  fixture.kernel.writes = {40, -error_number};
-  const TxResult result = fixture.send({packet(40, 1), packet(40, 2)});
-  CHECK(result.accepted == 1);
-  CHECK(result.status == DeviceStatus::failed);
-}
-
-TEST_CASE("a closed device fails at once", "[device][tun]") {
-  BasicTunDevice<FakeSystem> device;
-  BlockPool pool{1 << 20};
-  std::array<RxPacket, 4> batch{};
-  CHECK(device.receive(batch, pool).status == DeviceStatus::failed);
-  CHECK(device.send({}).status == DeviceStatus::failed);
-  CHECK(pool.used_bytes() == 0);
-}
-
-TEST_CASE("sending nothing ends the wish to write", "[device][tun]") {
-  Fixture fixture;
-  fixture.kernel.writes = {-EAGAIN};
-  CHECK(fixture.send({packet(40, 1)}).accepted == 0);
-  CHECK(fixture.device.wants_write());
-  const TxResult result = fixture.send({});
-  CHECK(result.accepted == 0);
-  CHECK(result.status == DeviceStatus::ok);
-  CHECK_FALSE(fixture.device.wants_write());
 }
