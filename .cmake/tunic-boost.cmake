@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSL-1.0
-# Makes the target Boost::headers known, from the first of: a target that exists already, Boost's own CMake
-# package, a search for the headers. Leaves it undefined when none has Boost 1.81 or later; then
-# tunic_boost_hint says what to do. Used by the project itself and by its installed package.
+# Makes the target Boost::headers known, from the first of: a target that exists already, Boost's
+# own CMake package, a search for the headers. Leaves it undefined when none has Boost 1.81 or
+# later; then tunic_boost_hint says what to do. Used by the project itself and by its installed
+# package.
 
 set(tunic_boost_hint "tunic needs the headers of Boost 1.81 or later. Install them (Debian 12: \
-apt-get install libboost1.81-dev), or name their place with -DBoost_ROOT=... or -DCMAKE_PREFIX_PATH=...")
+apt-get install libboost1.81-dev), or say where they are with -DBoost_ROOT=...")
 
 if(NOT TARGET Boost::headers)
   find_package(Boost 1.81 CONFIG QUIET)

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSL-1.0
 """Checks how the house is built. Prints every violation and exits with 1 when there is one.
 
-- A folder of include/tunic/ includes only itself and folders on lower floors. What must not reach the operating
-  system does not include its headers, read its clocks or ask it for entropy.
-- The first line of a source is its licence, a header has `#pragma once` and then a comment that says what it is.
+- A folder of include/tunic/ includes only itself and folders on lower floors. What must not reach
+  the operating system does not include its headers, read its clocks or ask it for entropy.
+- The first line of a source is its licence; a header has `#pragma once` and then a comment that
+  says what it is.
 - A file has at most 400 lines, or 500 when its first comment says why (with the words "400 lines").
-- The tree stands alone: nothing refers to a place outside of it, and links in Markdown lead somewhere.
+- The tree stands alone: nothing refers to a place outside of it, and links in Markdown lead
+  somewhere.
 """
 
 import os
@@ -23,17 +25,18 @@ FLOORS = [["base"], ["wire"], ["core"], ["ip"], ["tcp", "udp"], ["stack"], ["dev
 RANK = {folder: rank for rank, floor in enumerate(FLOORS) for folder in floor}
 # Headers that lie in include/tunic/ itself: what they include at most, as the name of a folder.
 TOP_HEADERS = {"version.hpp": None, "fwd.hpp": None, "tunic.hpp": "device"}
-# Beside the order: a device carries packets and knows nothing of TCP, a clock knows nothing of packets.
+# Beside the order: a device knows nothing of TCP, a clock nothing of packets.
 ALSO_HIDDEN = {"device": {"tcp", "udp"}, "os": {"wire", "core", "ip", "tcp", "udp", "stack"}}
 # Only these may reach the operating system.
 KNOWS_THE_SYSTEM = {"device", "os", "adapter"}
 SYSTEM_HEADER = re.compile(
     r"(?:sys|linux|net|netinet|arpa|asm)/.*|(?:unistd|fcntl|poll|errno|signal|pthread|time)\.h"
-    r"|cerrno|csignal|ctime|thread|mutex|shared_mutex|condition_variable|future|atomic|iostream|fstream"
-    r"|filesystem")
+    r"|cerrno|csignal|ctime|thread|mutex|shared_mutex|condition_variable|future|atomic|iostream"
+    r"|fstream|filesystem")
 SYSTEM_SOURCE = re.compile(r"\b(?:(?:steady|system|high_resolution|utc)_clock|random_device)\b")
 
-TOP_LEVEL = {"include", "examples", "tests", "CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE"}
+TOP_LEVEL = {"include", "examples", "tests", "CMakeLists.txt", "CMakePresets.json", "README.md",
+             "LICENSE"}
 SOURCES = {".hpp", ".cpp", ".h", ".c", ".py", ".sh", ".cmake", ".in", ".yml"}
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
@@ -65,9 +68,11 @@ def tracked_files():
     found = []
     for folder, folders, names in os.walk(ROOT):
         here = pathlib.Path(folder)
-        folders[:] = sorted(name for name in folders if name not in (".git", ".cache", "__pycache__")
-                            and not (here == ROOT and name.startswith("build"))
-                            and not (here / name / "CMakeCache.txt").exists())
+        folders[:] = sorted(
+            name for name in folders
+            if name not in (".git", ".cache", "__pycache__")
+            and not (here == ROOT and name.startswith("build"))
+            and not (here / name / "CMakeCache.txt").exists())
         found += [here / name for name in sorted(names)]
     return [path for path in found if not path.is_symlink() and path.stat().st_size < 4_000_000]
 
@@ -87,8 +92,8 @@ def check_source(path, text):
             complain(path, 4, "a header begins with a comment that says what it is")
     limit = 500 if "400 lines" in first_comment(lines) else 400
     if len(lines) > limit:
-        complain(path, limit + 1, f"{len(lines)} lines; 400 at most, or 500 with a reason in the first "
-                                  'comment ("more than 400 lines because ...")')
+        complain(path, limit + 1, f"{len(lines)} lines; 400 at most, or 500 with a reason in the "
+                                  'first comment ("more than 400 lines because ...")')
 
 
 def first_comment(lines):
@@ -122,7 +127,8 @@ def check_includes(path, text):
             if match and SYSTEM_HEADER.fullmatch(match[2]):
                 complain(path, number, f"{folder or path.name} must not know <{match[2]}>")
             elif SYSTEM_SOURCE.search(line.split("//")[0]):
-                complain(path, number, f"{folder or path.name} must not read a clock or ask for entropy")
+                complain(path, number,
+                         f"{folder or path.name} must not read clocks or ask for entropy")
 
 
 def check_include(path, number, folder, target):

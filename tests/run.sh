@@ -10,12 +10,13 @@ tests/run.sh [--matrix | --full]
 
 Installs what is missing (as root, with apt-get), builds in build/ and runs the tests.
 
-  --matrix   The wide run instead: sanitizers, clang, no exceptions, each header alone, package consumers,
-             a minute of fuzzing, the demo over a real TUN device, formatting, static analysis.
-  --full     The matrix, and both compilers in Debug and Release, valgrind, longer fuzzing, benchmarks.
+  --matrix   The wide run instead: formatting, each header alone, sanitizers, clang, package
+             consumers, static analysis, a minute of fuzzing, the demo over a real TUN device.
+  --full     The matrix, then both compilers in Debug and Release, valgrind, longer fuzzing,
+             benchmarks.
 
-CXX chooses the compiler of the plain run (default g++), TUNIC_JOBS the number of parallel jobs, and with
-TUNIC_REQUIRE_TUN=1 it is a failure when this machine allows no TUN device.
+CXX chooses the compiler of the plain run (default g++), TUNIC_JOBS the number of parallel jobs.
+With TUNIC_REQUIRE_TUN=1 it is a failure when this machine allows no TUN device.
 END
 }
 
@@ -129,8 +130,8 @@ build_headers() {
 }
 
 run_ctest() {
-  UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "build/$1" --output-on-failure --no-label-summary \
-    -j "$jobs" "${@:2}"
+  UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "build/$1" --output-on-failure \
+    --no-label-summary -j "$jobs" "${@:2}"
 }
 
 check_format() {
@@ -141,14 +142,15 @@ check_format() {
 # The headers are analysed where they are instantiated: in programs that use them.
 check_tidy() {
   find tests/support/no_exceptions.cpp examples -name '*.cpp' -print0 |
-    xargs -0 -P "$jobs" -n 1 clang-tidy -p build/clang-release --quiet --warnings-as-errors='*' 2>&1 |
+    xargs -0 -P "$jobs" -n 1 \
+      clang-tidy -p build/clang-release --quiet --warnings-as-errors='*' 2>&1 |
     { grep -v 'warnings generated' || true; }
 }
 
 launcher=()
 if command -v ccache >/dev/null; then
   launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-  export CCACHE_SLOPPINESS=pch_defines,time_macros  # what it needs to work with a precompiled header
+  export CCACHE_SLOPPINESS=pch_defines,time_macros  # needed with a precompiled header
 fi
 
 # --- Requirements: "what to find : the Debian package that has it"
@@ -156,21 +158,22 @@ fi
 basic_needs=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config python3:python3 ip:iproute2
   ping:iputils-ping nc:netcat-openbsd curl:curl tcpdump:tcpdump tshark:tshark
   header-catch2:catch2 header-boost:libboost1.81-dev)
-matrix_needs=(clang++:clang clang-format:clang-format clang-tidy:clang-tidy clang-fuzzer:libclang-rt-dev)
+matrix_needs=(clang++:clang clang-format:clang-format clang-tidy:clang-tidy
+  clang-fuzzer:libclang-rt-dev)
 full_needs=(valgrind:valgrind)
 
 found() {
   case $1 in
-    header-catch2) preprocess g++ '__has_include(<catch2/catch_all.hpp>) || __has_include(<catch2/catch.hpp>)' ;;
-    header-boost) preprocess g++ 'BOOST_VERSION >= 108100' '<boost/version.hpp>' ;;
+    header-catch2) has '<catch2/catch_all.hpp>' || has '<catch2/catch.hpp>' ;;
+    header-boost) has '<boost/version.hpp>' 'BOOST_VERSION >= 108100' ;;
     clang-fuzzer) [[ -e $(clang++ -print-file-name="libclang_rt.fuzzer-$(uname -m).a") ]] ;;
     *) command -v "$1" >/dev/null ;;
   esac 2>/dev/null
 }
 
-# Whether the condition $2 holds for the preprocessor of the compiler $1, after it has included $3.
-preprocess() {
-  printf '%s\n' "${3:+#include $3}" "#if !($2)" '#error no' '#endif' | "$1" -E -x c++ - >/dev/null
+# Whether there is a header $1, and after it the preprocessor finds that $2 holds.
+has() {
+  printf '%s\n' "#include $1" "#if !(${2:-1})" '#error no' '#endif' | g++ -E -x c++ - >/dev/null
 }
 
 require() {
@@ -184,8 +187,9 @@ require() {
     echo "Install these (names as in Debian 12), or run this as root where apt-get is at hand." >&2
     return 1
   fi
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 \
+    --no-install-recommends "${packages[@]}"
   for need; do
     found "${need%%:*}" || { echo "still missing: $need" >&2 && return 1; }
   done

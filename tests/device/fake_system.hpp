@@ -23,7 +23,7 @@
 #include <sys/ioctl.h>
 #include <vector>
 
-namespace tunic::test {
+namespace tunic::device_test {
 
 struct FakeInterface {
   short kind = IFF_TUN;
@@ -334,4 +334,4 @@ struct FakeSystem {
 
 static_assert(System<FakeSystem>);
 
-}  // namespace tunic::test
+}  // namespace tunic::device_test

@@ -14,9 +14,9 @@
 
 using namespace tunic;
 using namespace std::chrono_literals;
-using test::receive;
-using test::send;
-using test::Texts;
+using device_test::receive;
+using device_test::send;
+using device_test::Texts;
 
 static_assert(TimedDevice<FaultDevice<MockDevice>>);
 static_assert(!PollableDevice<FaultDevice<MockDevice>>);

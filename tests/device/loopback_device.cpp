@@ -9,9 +9,9 @@
 #include <utility>
 
 using namespace tunic;
-using test::receive;
-using test::send;
-using test::Texts;
+using device_test::receive;
+using device_test::send;
+using device_test::Texts;
 
 TEST_CASE("what one end sends the other receives, in both directions", "[device][loopback]") {
   LoopbackPair pair{{.mtu_bytes = 1280}};

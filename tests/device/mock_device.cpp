@@ -9,9 +9,9 @@
 #include <utility>
 
 using namespace tunic;
-using test::receive;
-using test::send;
-using test::Texts;
+using device_test::receive;
+using device_test::send;
+using device_test::Texts;
 
 TEST_CASE("what is injected is received, in order and at most a batch at once", "[device][mock]") {
   MockDevice device;

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-namespace tunic::test {
+namespace tunic::device_test {
 
 /// Sends each text as a packet of one piece.
 template <Device D>
@@ -49,4 +49,4 @@ Received receive(D& device, std::size_t most = 16) {
 
 using Texts = std::vector<std::string>;
 
-}  // namespace tunic::test
+}  // namespace tunic::device_test

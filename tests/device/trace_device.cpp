@@ -12,9 +12,9 @@
 #include <string>
 
 using namespace tunic;
-using test::receive;
-using test::send;
-using test::Texts;
+using device_test::receive;
+using device_test::send;
+using device_test::Texts;
 
 namespace {
 

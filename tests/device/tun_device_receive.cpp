@@ -10,7 +10,7 @@
 #include <utility>
 
 using namespace tunic;
-using namespace tunic::test;
+using namespace tunic::device_test;
 
 TEST_CASE("packets are read until the queue is empty, one behind the other", "[device][tun]") {
   Fixture fixture;

@@ -11,7 +11,7 @@
 #include <vector>
 
 using namespace tunic;
-using namespace tunic::test;
+using namespace tunic::device_test;
 
 TEST_CASE("packet information is written as the packet's version says", "[device][tun]") {
   Fixture fixture{{.packet_information = true}};

@@ -14,7 +14,7 @@
 #include <system_error>
 #include <vector>
 
-namespace tunic::test {
+namespace tunic::device_test {
 
 using FakeTun = BasicTunDevice<FakeSystem>;
 using Packet = std::vector<std::byte>;
@@ -120,4 +120,4 @@ struct Fixture {
   std::array<RxPacket, 64> batch{};
 };
 
-}  // namespace tunic::test
+}  // namespace tunic::device_test

@@ -12,7 +12,7 @@
 #include <utility>
 
 using namespace tunic;
-using namespace tunic::test;
+using namespace tunic::device_test;
 
 TEST_CASE("a new device is created, addressed and brought up in one call", "[device][tun]") {
   FakeKernel kernel;

@@ -10,7 +10,7 @@
 #include <system_error>
 
 using namespace tunic;
-using namespace tunic::test;
+using namespace tunic::device_test;
 
 TEST_CASE("an adopted descriptor is asked, not set up", "[device][tun]") {
   FakeKernel kernel{.privileged = false};

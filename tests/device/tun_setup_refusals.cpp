@@ -11,7 +11,7 @@
 #include <system_error>
 
 using namespace tunic;
-using namespace tunic::test;
+using namespace tunic::device_test;
 
 TEST_CASE("names are refused before anything is opened", "[device][tun]") {
   FakeKernel kernel;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Builds and runs a consumer of tunic: run.sh WAY BUILD_DIR, where BUILD_DIR is a configured build of tunic.
-# The ways `find_package` and `pkg_config` need `install` first. Uses $CMAKE and $CXX.
+# Builds and runs a consumer of tunic: run.sh WAY BUILD_DIR, where BUILD_DIR is a configured build
+# of tunic. The ways `find_package` and `pkg_config` need `install` first. Uses $CMAKE and $CXX.
 set -euo pipefail
 
 way=$1
@@ -10,7 +10,8 @@ work=$2/package
 cmake=${CMAKE:-cmake}
 export CXX=${CXX:-c++}
 
-# Configures, builds and runs the consumer project $1 in the build directory $2; more arguments go to CMake.
+# Configures, builds and runs the consumer project $1 in the build directory $2; more arguments go
+# to CMake.
 consume() {
   local project=$1 build=$work/$2
   shift 2

@@ -170,6 +170,11 @@ class Expectation {
   [[nodiscard]] Expectation window(std::uint16_t bytes) const {
     return of_tcp("window", bytes, [](auto& s) { return s.window; });
   }
+  [[nodiscard]] Expectation window_at_least(std::uint16_t bytes) const {
+    return that("window at least " + detail::show(bytes), [bytes](const Decoded& packet) {
+      return packet.tcp && packet.tcp->window >= bytes;
+    });
+  }
   /// The URG flag is set, with this pointer.
   [[nodiscard]] Expectation urgent(std::uint16_t pointer) const {
     return of_tcp("urgent pointer", pointer,

@@ -46,12 +46,10 @@ struct PayloadView {
   Bytes bytes{};
 
   constexpr PayloadView() noexcept = default;
-  template <class T>
-  requires std::convertible_to<const T&, std::string_view> PayloadView(const T& text)
-  noexcept  // NOLINT: implicit, a parameter type
+  template <std::convertible_to<std::string_view> T>
+  PayloadView(const T& text) noexcept  // NOLINT: implicit, a parameter type
       : bytes{as_bytes(std::string_view{text})} {}
-  template <class T>
-  requires std::convertible_to<const T&, Bytes>
+  template <std::convertible_to<Bytes> T>
   constexpr PayloadView(const T& view) noexcept  // NOLINT: implicit, a parameter type
       : bytes{view} {}
 };
@@ -259,7 +257,7 @@ class SegmentBuilder {
 /// A well-formed packet cut into fragments of at most `mtu_bytes`, in order; itself if it is no
 /// longer than that. A fragment may be cut further. IP options are repeated in every one.
 [[nodiscard]] inline std::vector<Packet> fragments(PayloadView packet, std::size_t mtu_bytes) {
-  if (packet.bytes.size() <= mtu_bytes) return {{packet.bytes.begin(), packet.bytes.end()}};
+  if (packet.bytes.size() <= mtu_bytes) return {Packet(packet.bytes.begin(), packet.bytes.end())};
   const auto whole = BasicIpv4Parser<tunic::detail::ShowAllPolicy>{}(packet.bytes);
   TUNIC_ASSERT(whole && whole->header.header_length + 8U <= mtu_bytes);
   const std::size_t unit = (mtu_bytes - whole->header.header_length) / 8 * 8;

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "../support/catch.hpp"
+#include <tunic/tcp/receiver.hpp>
+
+#include <random>
+#include <string>
+
+using namespace tunic;
+
+namespace {
+
+struct Fixture {
+  BlockPool pool{1 << 22};
+  Receiver receiver;
+  explicit Fixture(std::uint32_t limit, std::uint8_t scale = 0) {
+    receiver.start(SeqNum{999}, limit, scale);
+  }
+  ~Fixture() { receiver.clear(pool); }
+
+  auto accept(std::uint32_t seq, std::string_view text) {
+    return receiver.accept(SeqNum{seq}, as_bytes(text), pool, 16);
+  }
+  // Sends an ACK: what the peer then knows.
+  std::uint16_t acknowledge() {
+    SeqNum edge;
+    const std::uint16_t field = receiver.window_field(edge);
+    receiver.acknowledged(receiver.nxt, edge);
+    return field;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the window is what the buffer has left", "[tcp][receiver]") {
+  Fixture f{4000};
+  CHECK(f.acknowledge() == 4000);
+  f.accept(1000, std::string(1000, 'x'));
+  CHECK(f.acknowledge() == 3000);
+}
+
+TEST_CASE("a window that closed opens by a segment at least", "[tcp][receiver]") {
+  Fixture f{4000};
+  f.accept(1000, std::string(4000, 'x'));
+  CHECK(f.acknowledge() == 0);
+  f.receiver.queue.consume(535, f.pool);
+  CHECK_FALSE(f.receiver.update_due());
+  CHECK(f.acknowledge() == 0);
+  f.receiver.queue.consume(1465, f.pool);  // half of the buffer is less than the segment of 4000
+  CHECK(f.receiver.update_due());
+  CHECK(f.acknowledge() == 2000);
+}
+
+TEST_CASE(
+    "the right edge never retreats, and the queue stays within the buffer and one unit of scale",
+    "[tcp][receiver]") {
+  const auto seed = GENERATE(range(0U, 40U));
+  CAPTURE(seed);
+  std::mt19937 random{seed};
+  const auto scale = static_cast<std::uint8_t>(seed % 9);
+  const auto limit = static_cast<std::uint32_t>(1000 + random() % 100'000);
+  Fixture f{limit, scale};
+  SeqNum edge = f.receiver.nxt;
+  for (int i = 0; i < 2000; ++i) {
+    const std::uint32_t window = f.receiver.window();
+    if (window != 0) {
+      const std::size_t size = 1 + random() % std::min<std::uint32_t>(window, 1460);
+      f.accept(f.receiver.nxt.value(), std::string(size, 'x'));
+    }
+    if (random() % 3 == 0)
+      f.receiver.queue.consume(random() % (f.receiver.queue.size() + 1), f.pool);
+    if (random() % 50 == 0)
+      f.receiver.limit = static_cast<std::uint32_t>(500 + random() % (limit - 500));
+    const std::uint16_t field = f.acknowledge();
+    const SeqNum promised = f.receiver.nxt + (std::uint32_t{field} << scale);
+    REQUIRE(edge <= promised);
+    edge = promised;
+    REQUIRE(f.receiver.queue.size() <= limit + (std::size_t{1} << scale));
+  }
+}
+
+TEST_CASE("what is acceptable follows the table of RFC 9293 3.10.7.4", "[tcp][receiver]") {
+  Fixture f{1000};
+  const Receiver& r = f.receiver;  // RCV.NXT 1000, RCV.WND 1000
+  CHECK(r.acceptable(SeqNum{1000}, 0));
+  CHECK(r.acceptable(SeqNum{1999}, 0));
+  CHECK_FALSE(r.acceptable(SeqNum{2000}, 0));
+  CHECK_FALSE(r.acceptable(SeqNum{999}, 0));
+  CHECK(r.acceptable(SeqNum{999}, 2));
+  CHECK_FALSE(r.acceptable(SeqNum{999}, 1));
+  CHECK(r.acceptable(SeqNum{1999}, 100));
+  CHECK(r.acceptable(SeqNum{900}, 5000));  // covers all of it
+  f.accept(1000, std::string(1000, 'x'));  // RCV.WND 0
+  CHECK(r.acceptable(SeqNum{2000}, 0));
+  CHECK_FALSE(r.acceptable(SeqNum{2001}, 0));
+  CHECK_FALSE(r.acceptable(SeqNum{2000}, 1));
+}
+
+TEST_CASE("SACK blocks start with the run that grew last", "[tcp][receiver]") {
+  Fixture f{10'000};
+  f.accept(3000, "aaa");
+  f.accept(5000, "bbb");
+  f.accept(7000, "ccc");
+  f.accept(3003, "ddd");
+  std::array<SackBlock, 4> blocks{};
+  REQUIRE(f.receiver.sack_blocks(blocks, {}, 4) == 3);
+  CHECK(blocks[0] == SackBlock{SeqNum{3000}, SeqNum{3006}});
+  CHECK(blocks[1] == SackBlock{SeqNum{7000}, SeqNum{7003}});
+  CHECK(blocks[2] == SackBlock{SeqNum{5000}, SeqNum{5003}});
+}
