@@ -49,8 +49,8 @@ TEST_CASE("a new slab has no memory and no objects", "[base][slab]") {
 
 TEST_CASE("an object is found by index and generation until it is erased", "[base][slab]") {
   BlockPool pool{mib};
-  Slab<Pinned> slab{pool, 100};
   int live = 0;
+  Slab<Pinned> slab{pool, 100};
   Pinned* object = slab.emplace(live, 7);
   REQUIRE(object != nullptr);
   const std::uint32_t index = slab.index_of(*object);

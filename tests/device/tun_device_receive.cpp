@@ -52,6 +52,19 @@ TEST_CASE("a full block ends the batch and says that there may be more", "[devic
   CHECK(fixture.source.given == 1);
 }
 
+TEST_CASE("room for a packet and not a byte more is not used", "[device][tun]") {
+  // It could not be told from the beginning of a larger packet.
+  constexpr std::size_t rest = BlockPool::largest_capacity - 1600;
+  Fixture fixture{{.mtu_bytes = rest}};
+  fixture.kernel.reads = {{packet(1600, 1)}, {packet(rest, 2)}};
+  const RxResult first = fixture.receive();
+  CHECK(first.count == 1);
+  CHECK(first.status == DeviceStatus::ok);
+  CHECK(fixture.receive().count == 1);
+  CHECK(bytes_of(fixture.batch[0]) == packet(rest, 2));
+  CHECK(fixture.device.counters().rx_truncated == 0);
+}
+
 TEST_CASE("the block is kept between calls and given back at the end", "[device][tun]") {
   Fixture fixture;
   for (int i = 0; i < 1000; ++i) {

@@ -82,7 +82,7 @@ TEST_CASE("no entropy is told and never papered over", "[os]") {
     CHECK_FALSE(fill_with_entropy(bytes, ScriptedSystem{&script}));
   }
   SECTION("getrandom gives nothing") {
-    Script script{.getrandom = {4, 0}, .open = {}, .read = {}};
+    Script script{.getrandom = {4, 0, 4}, .open = {}, .read = {}};
     CHECK_FALSE(fill_with_entropy(bytes, ScriptedSystem{&script}));
   }
   SECTION("no /dev/urandom either") {
@@ -92,7 +92,7 @@ TEST_CASE("no entropy is told and never papered over", "[os]") {
   }
   SECTION("/dev/urandom ends or fails") {
     const ssize_t end = GENERATE(0, -EIO);
-    Script script{.getrandom = {-ENOSYS}, .open = {0}, .read = {4, end}};
+    Script script{.getrandom = {-ENOSYS}, .open = {0}, .read = {4, end, 4}};
     CHECK_FALSE(fill_with_entropy(bytes, ScriptedSystem{&script}));
     CHECK(script.closed == 1);
   }

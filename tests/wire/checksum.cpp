@@ -91,6 +91,14 @@ TEST_CASE("carries are never lost in bytes that are all ones", "[wire][checksum]
   CHECK(sum.finish() == naive(all));
 }
 
+TEST_CASE("the sum itself may wrap", "[wire][checksum]") {
+  // Odd pieces are the heaviest: thousands of them pass 2^64. All ones sum to ffff, however many.
+  const std::vector<std::byte> ones(70'001, std::byte{0xff});
+  InternetSum sum;
+  for (int i = 0; i < 4000; ++i) sum.add(ones);
+  CHECK(sum.finish() == 0);
+}
+
 TEST_CASE("pieces of any length sum like the whole", "[wire][checksum]") {
   const auto seed = GENERATE(range(100U, 116U));
   CAPTURE(seed);

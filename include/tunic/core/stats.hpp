@@ -42,6 +42,7 @@ struct TcpStats {
   std::uint64_t cookies_sent = 0;
   std::uint64_t cookies_accepted = 0;
   std::uint64_t timestamps_missing = 0;  ///< Segments without the negotiated option, tolerated.
+  std::uint64_t excessive_window_scales = 0;  ///< Shifts above 14 in SYNs (RFC 7323 2.3).
   std::uint64_t out_of_order = 0;
   std::uint64_t duplicates = 0;
   std::uint64_t zero_window_probes = 0;

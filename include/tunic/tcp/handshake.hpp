@@ -319,6 +319,7 @@ class Handshake {
     cb.timestamps = Traits::timestamps && core_.config.timestamps && options.has_timestamps;
     cb.sack = options.sack_permitted;
     cb.scaled = options.has_window_scale;
+    if (options.window_scale_was_excessive) ++core_.stats.tcp.excessive_window_scales;
     cb.rcv.start(
         peer_isn, cb.options.receive_buffer,
         options.has_window_scale ? window_shift(cb.options.receive_buffer) : std::uint8_t{0});

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Captures what crosses the device, and has tshark judge it."""
+
+import collections
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+
+from support import CLOSED, ECHO, STACK, expect, wait_until
+
+
+@contextlib.contextmanager
+def capture(path):
+    """Every packet, in a file that is whole once the block is left."""
+    command = ["tcpdump", "-i", "tun0", "-Z", "root", "-B", str(256 * 1024), "-s", "0", "-w", path, "ip"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        while "listening on" not in (line := process.stderr.readline()):
+            expect(line, "tcpdump did not start")
+        yield
+        marker = b"the end of the capture"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(marker, (STACK, CLOSED))
+        wait_until(lambda: _written(process, path, marker), "tcpdump has written the last packet", 30)
+    finally:
+        process.send_signal(signal.SIGINT)
+        summary = process.communicate(timeout=10)[1]
+    expect("\n0 packets dropped by kernel" in summary, f"the capture is not complete: {summary}")
+
+
+def _written(process, path, marker):
+    process.send_signal(signal.SIGUSR2)  # writes its buffer out
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 4096))
+        return marker in file.read()
+
+
+# What tshark says of a segment. The rest of its flags are no faults: a full or closed window, an update of it.
+FAULTS = (
+    "retransmission",
+    "fast_retransmission",
+    "spurious_retransmission",
+    "out_of_order",
+    "lost_segment",
+    "ack_lost_segment",
+    "duplicate_ack",
+    "keep_alive",
+    "zero_window_probe",
+)
+FIELDS = ("ip.src", "tcp.seq_raw", "tcp.ack_raw", "tcp.len", "tcp.window_size", "tcp.flags.syn", "ip.checksum.status",
+          "tcp.checksum.status", "_ws.malformed")
+
+
+def analyse(path):
+    """The number of TCP segments from the stack, and how many of what was wrong with whom, as (who, what): count.
+    One connection is expected. What the kernel did is judged by checksums and malformation only."""
+    command = ["tshark", "-r", path, "-Y", f"tcp.port == {ECHO}", "-T", "fields", "-o", "tcp.check_checksum:TRUE",
+               "-o", "ip.check_checksum:TRUE", "-o", "tcp.relative_sequence_numbers:FALSE"]
+    for field in (*FIELDS, *(f"tcp.analysis.{fault}" for fault in FAULTS)):
+        command += ["-e", field]
+    wrong = collections.Counter()
+    segments = 0
+    edge = None  # of the largest window that the kernel offered
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with process.stdout:
+        for line in process.stdout:
+            source, seq, ack, size, window, syn, ip_sum, tcp_sum, malformed, *faults = line.rstrip("\n").split("\t")
+            by_stack = source == STACK
+            who = "stack" if by_stack else "kernel"
+            wrong[who, "malformed"] += malformed != ""
+            wrong[who, "bad IP checksum"] += ip_sum != "1"
+            wrong[who, "bad TCP checksum"] += tcp_sum != "1"
+            if not by_stack:
+                offered = int(ack) + int(window)
+                edge = offered if edge is None or _after(offered, edge) else edge
+                continue
+            segments += 1
+            wrong[who, "out of the window"] += edge is not None and _after(int(seq) + int(size), edge)
+            for name, found in zip(FAULTS, faults):
+                wrong[who, name] += found != ""
+    expect(process.wait(30) == 0, "tshark failed")
+    return segments, +wrong
+
+
+def _after(a, b):
+    return 0 < (a - b) % 2**32 < 2**31

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: BSL-1.0
+"""The live checks: run.sh runs them in a namespace of its own. Arguments: BUILD_DIR SCRATCH_DIR [CHECK...]"""
+
+import contextlib
+import os
+import pathlib
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from capture import analyse, capture
+from support import (CLOSED, DISCARD, ECHO, HOST, LINE, STACK, EchoServer, LiveServer, Transfer, abort, connect, expect,
+                     receive_all, run, wait_until)
+
+CHECKS = []
+LIMIT_SECONDS = 90  # of one check
+MIB = 1 << 20
+
+
+class Skipped(Exception):
+    pass
+
+
+def check(name):
+    """A check may return a remark. Its arguments are the servers that it needs, by name."""
+
+    def register(function):
+        CHECKS.append((name, function))
+        return function
+
+    return register
+
+
+def main(build, scratch, wanted):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    run("ip", "link", "set", "lo", "up")
+    context = Context(pathlib.Path(build), pathlib.Path(scratch))
+    failed = 0
+    for name, function in CHECKS:
+        if wanted and not any(word in name for word in wanted):
+            continue
+        start = time.monotonic()
+        verdict, remark = perform(function, context)
+        failed += verdict == "FAIL"
+        remark = f": {remark}" if remark else ""
+        print(f"{verdict:4} {time.monotonic() - start:5.1f} s  {name}{remark}", flush=True)
+    print(f"{failed} failed" if failed else "all live checks passed")
+    return 1 if failed else 0
+
+
+def perform(function, context):
+    signal.alarm(LIMIT_SECONDS)
+    try:
+        return "ok", function(context)
+    except Skipped as reason:
+        return "SKIP", reason
+    except Exception as failure:  # of whatever kind: the other checks are to run
+        return "FAIL", f"{type(failure).__name__}: {failure}"
+    finally:
+        signal.alarm(0)
+
+
+class Context:
+    """Where things are."""
+
+    def __init__(self, build, scratch):
+        self.scratch = scratch
+        self.echo_program = build / "examples" / "echo_server"
+        self.live_program = build / "tests" / "tunic_live_server"
+
+    def echo_server(self, *arguments, **options):
+        return EchoServer(self.echo_program, *arguments, **options)
+
+    def live_server(self):
+        return LiveServer(self.live_program)
+
+
+# ---- the echo server of the examples
+
+@check("ping: 10 of 56, 1400 and 8000 bytes (in fragments), none lost")
+def ping(context):
+    with context.echo_server():
+        for size in (56, 1400, 8000):
+            text = run("ping", "-c", "10", "-i", "0.01", "-W", "2", "-s", str(size), STACK)
+            expect(" 10 received, 0% packet loss" in text and "DUP!" not in text, text)
+
+
+@check("nc: a line comes back")
+def nc(context):
+    with context.echo_server():
+        text = run("nc", "-N", "-w", "5", STACK, str(ECHO), input=b"from nc\n")
+        expect(text == "from nc\n", f"came back: {text!r}")
+
+
+@check("curl telnet://: a line comes back")
+def curl(context):
+    with context.echo_server():
+        process = subprocess.Popen(["curl", "--silent", "--no-buffer", "--max-time", "10", f"telnet://{STACK}:{ECHO}"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process.stdin.write(b"from curl\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        process.stdin.close()
+        code = process.wait(10)
+        process.stdout.close()
+        expect(line == b"from curl\n", f"came back: {line!r}")
+        expect(code == 0, f"exit code {code}")
+
+
+@check("256 MiB come back")
+def transfer(context):
+    with context.echo_server():
+        return Transfer(256 * MIB, half_close=False).check()
+
+
+@check("256 MiB come back to a client that half-closes first")
+def transfer_half_closed(context):
+    with context.echo_server():
+        return Transfer(256 * MIB, half_close=True).check()
+
+
+@check("256 MiB under tshark: well-formed, checksums good, in the window, nothing sent twice")
+def transfer_captured(context):
+    path = context.scratch / "transfer.pcap"
+    with context.echo_server(), capture(path):
+        result = Transfer(256 * MIB, half_close=True)
+    result.check()
+    segments, wrong = analyse(path)
+    path.unlink()
+    expect(segments >= 256 * MIB / 1448, f"only {segments} segments were captured")
+    expect(not wrong, ", ".join(f"{count} {what} by the {who}" for (who, what), count in wrong.items()))
+    return f"{segments} segments of the stack"
+
+
+@check("a closed port refuses at once")
+def closed_port(context):
+    with context.echo_server():
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionRefusedError):
+            connect(CLOSED).close()
+            raise AssertionError("connected")
+        took = time.monotonic() - start
+        expect(took < 0.5, f"after {took:.2f} s")
+
+
+@check("SIGINT: a client reads to the end, and the server goes once the client has closed")
+def interrupt(context):
+    with context.echo_server() as server, connect(ECHO) as client:
+        client.sendall(b"hello")
+        expect(client.recv(5, socket.MSG_WAITALL) == b"hello", "no echo")
+        server.interrupt()
+        expect(client.recv(1) == b"", "no end of stream")
+
+
+@check("a device made beforehand for nobody serves nobody without privilege")
+def unprivileged(context):
+    if pathlib.Path("/proc/self/uid_map").read_text().split()[2] == "1":
+        raise Skipped("there is no other user in a user namespace: needs root")
+    nobody = "65534"
+    prefix = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--no-new-privs",
+              "--inh-caps=-all", "--bounding-set=-all")
+    open_tun_to_all(context.scratch)
+    program = context.scratch / "echo_server"  # where nobody may read it
+    shutil.copy(context.echo_program, program)
+    context.scratch.chmod(0o755)
+
+    refused = subprocess.run([*prefix, program, "--tun", "tun0"], capture_output=True, text=True, timeout=10)
+    expect(refused.returncode == 1 and "not permitted" in refused.stderr, f"without a device: {refused}")
+
+    run("ip", "tuntap", "add", "dev", "kept0", "mode", "tun", "user", nobody)
+    run("ip", "address", "add", "10.98.0.1/24", "dev", "kept0")
+    run("ip", "link", "set", "kept0", "up")
+    try:
+        with EchoServer(program, "--host", "none", "--address", "10.98.0.2", tun="kept0", prefix=prefix) as server:
+            status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+            expect("\nCapEff:\t0000000000000000\n" in status and f"\nUid:\t{nobody}\t{nobody}\t" in status, status)
+            text = run("nc", "-N", "-w", "5", "10.98.0.2", str(ECHO), input=b"from nobody\n")
+            expect(text == "from nobody\n", f"came back: {text!r}")
+    finally:
+        run("ip", "link", "delete", "kept0")
+
+
+def open_tun_to_all(scratch):
+    """As on most machines: the driver itself asks for privilege. Here in this mount namespace only."""
+    if os.stat("/dev/net/tun").st_mode & 0o006 == 0o006:
+        return
+    place = scratch / "dev"
+    place.mkdir()
+    run("mount", "-t", "tmpfs", "none", str(place))
+    run("mknod", "-m", "666", str(place / "tun"), "c", "10", "200")
+    run("mount", "--bind", str(place / "tun"), "/dev/net/tun")
+
+
+# ---- the server that tells what it holds
+
+@check("1000 connections at once, each echoing 64 KiB")
+def thousand(context):
+    with context.live_server() as server:
+        random = os.urandom(1000 + (64 << 10))
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(socket.socket()) for _ in range(1000)]
+            start = time.monotonic()
+            open_all(clients, ECHO)
+            wait_until(lambda: server.gauges()["connections"] == 1000, "the server has 1000 connections")
+            echo_all(clients, [memoryview(random)[i : i + (64 << 10)] for i in range(1000)])
+            took = time.monotonic() - start
+        server.expect_nothing_left()
+        tcp = server.stats()["tcp"]
+        expect(tcp["passive_opens"] == 1000, tcp)
+        return f"{took:.1f} s, {tcp['retransmissions']} retransmissions by the stack"
+
+
+def open_all(clients, port):
+    """Connects them all at the same time."""
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex((STACK, port))
+            selector.register(client, selectors.EVENT_WRITE)
+        while selector.get_map():
+            for key, _ in selector.select():
+                error = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                expect(error == 0, os.strerror(error))
+                selector.unregister(key.fileobj)
+
+
+def echo_all(clients, texts):
+    """Sends each client's text, half-closes, and expects the same back up to the end of the stream."""
+    with selectors.DefaultSelector() as selector:
+        for client, text in zip(clients, texts):
+            selector.register(client, selectors.EVENT_READ | selectors.EVENT_WRITE, [text, text])
+        while selector.get_map():
+            for key, events in selector.select():
+                client, progress = key.fileobj, key.data
+                if events & selectors.EVENT_WRITE:
+                    progress[0] = progress[0][client.send(progress[0]) :]
+                    if not progress[0]:
+                        client.shutdown(socket.SHUT_WR)
+                        selector.modify(client, selectors.EVENT_READ, progress)
+                if events & selectors.EVENT_READ:
+                    block = client.recv(1 << 16)
+                    expect(block == progress[1][: len(block)], "something else came back")
+                    progress[1] = progress[1][len(block) :]
+                    if not block:
+                        expect(not progress[1], f"{len(progress[1])} bytes did not come back")
+                        selector.unregister(client)
+
+
+@check("200 connections opened and reset: nothing is left of them")
+def aborted(context):
+    with context.live_server() as server:
+        # Idle, with data under way one way or both, half-closed.
+        habits = (
+            lambda client: None,
+            lambda client: client.sendall(b"x" * 1000),
+            lambda client: client.sendall(b"x" * 100_000),
+            lambda client: client.shutdown(socket.SHUT_WR),
+        )
+        clients = [connect(DISCARD if i % 8 < 4 else ECHO) for i in range(200)]
+        wait_until(lambda: server.gauges()["connections"] == 200, "the server has 200 connections")
+        for i, client in enumerate(clients):
+            habits[i % 4](client)
+            abort(client)
+        server.expect_nothing_left()
+        # And without waiting for the server to have accepted.
+        for _ in range(200):
+            abort(connect(ECHO))
+        server.expect_nothing_left()
+        return f"{server.stats()['tcp']['resets_in']} resets received"
+
+
+CLIENT = """
+import socket, sys, threading
+client = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+if sys.argv[3] == "reads":
+    def drain():
+        while client.recv(1 << 16): pass
+    threading.Thread(target=drain, daemon=True).start()
+while True: client.sendall(bytes(1 << 16))
+"""
+
+
+@check("a client killed in the middle of a transfer: nothing is left of it")
+def killed(context):
+    with context.live_server() as server:
+        for habit in ("reads", "does not read"):
+            client = subprocess.Popen([sys.executable, "-c", CLIENT, STACK, str(ECHO), habit])
+            try:
+                enough = MIB // 4 if habit == "does not read" else 1
+                wait_until(lambda: server.gauges()["buffer_bytes"] >= enough, "the transfer is going on")
+            finally:
+                client.send_signal(signal.SIGKILL)
+                client.wait()
+            server.expect_nothing_left()
+
+
+@check("the server closes first: TIME-WAIT, reconnection from the same port, and its end")
+def server_closes(context):
+    with context.live_server() as server:
+        source = (HOST, 40123)
+        for _ in range(3):
+            with connect(LINE, source_address=source) as client:
+                expect(receive_all(client) == b"the first one to close is me\n", "another line")
+            wait_until(lambda: server.gauges()["time_wait"] == 1, "TIME-WAIT")
+            expect(server.gauges()["connections"] == 0, "the control block is still there")
+        expect(server.stats()["tcp"]["passive_opens"] == 3, server.stats())
+        start = time.monotonic()
+        server.expect_nothing_left(seconds=10)
+        took = time.monotonic() - start
+        lasts = 2 * server.MSL_SECONDS
+        expect(lasts / 2 < took < lasts + 1, f"TIME-WAIT lasted {took:.2f} s of {lasts}")
+
+
+@check("the stack connects to a listener of the kernel")
+def active_open(context):
+    with context.live_server() as server, socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=echo_once, args=(listener,))
+        thread.start()
+        size = 8 * MIB
+        result = server.ask(f"connect {HOST} {port} {size}")
+        thread.join()
+        expect(result == {"error": "", "received": size, "as_sent": True}, result)
+        wait_until(lambda: server.gauges()["time_wait"] == 1, "TIME-WAIT")
+        server.expect_nothing_left()
+
+
+def echo_once(listener):
+    client, _ = listener.accept()
+    with client:
+        while block := client.recv(1 << 16):
+            client.sendall(block)
+
+
+@check("the stack is refused by a closed port of the kernel, and reset by a listener")
+def active_open_refused(context):
+    with context.live_server() as server:
+        refused = server.ask(f"connect {HOST} {CLOSED} 1")
+        expect("refused" in refused["error"], refused)
+        with socket.create_server((HOST, 0)) as listener:
+            thread = threading.Thread(target=lambda: abort(listener.accept()[0]))
+            thread.start()
+            reset = server.ask(f"connect {HOST} {listener.getsockname()[1]} {MIB}")
+            thread.join()
+            expect("reset" in reset["error"], reset)
+        server.expect_nothing_left()
+
+
+def too_long(*_):
+    raise TimeoutError(f"not over after {LIMIT_SECONDS} s")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, too_long)
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
