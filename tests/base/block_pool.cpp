@@ -188,18 +188,21 @@ TEST_CASE("no more than an eighth of the budget is kept", "[base][block_pool]") 
 }
 
 TEST_CASE("blocks of a class that fell out of use make room for another's", "[base][block_pool]") {
+  const bool large_first = GENERATE(false, true);
+  CAPTURE(large_first);
   CountingSource source;
   BlockPool pool{8 * mib, &source};
-  std::vector<Block*> blocks;
-  for (int i = 0; i < 20; ++i) blocks.push_back(pool.allocate(60000));
-  for (Block* block : blocks) pool.release(block);  // fills what may be kept
-  blocks.clear();
-  for (int round = 0; round < 2; ++round) {
-    for (int i = 0; i < 100; ++i) blocks.push_back(pool.allocate(1500));
+  const auto take_and_release = [&](bool large) {
+    std::vector<Block*> blocks(large ? 8 : 300);  // each less than what may be kept, not both
+    for (Block*& block : blocks) block = pool.allocate(large ? 60000 : 1500);
     for (Block* block : blocks) pool.release(block);
-    blocks.clear();
-  }
-  CHECK(source.requests() == 20 + 100);  // the second round was served by kept blocks alone
+  };
+  take_and_release(large_first);
+  take_and_release(large_first);
+  CHECK(source.requests() == (large_first ? 8 : 300));
+  take_and_release(!large_first);
+  take_and_release(!large_first);
+  CHECK(source.requests() == 8 + 300);  // the last round was served by kept blocks alone
 }
 
 TEST_CASE("kept blocks give way so that the budget bounds all memory", "[base][block_pool]") {

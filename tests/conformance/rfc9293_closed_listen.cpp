@@ -124,7 +124,7 @@ TEST_CASE("closing a listener resets what nobody accepted and forgets what is ha
   auto listener = host.stack.listen({.port = 80});
   std::vector<Peer> half_open;
   std::vector<Peer> unaccepted;
-  for (const std::uint16_t port : {1, 2, 3, 4, 5}) {
+  for (std::uint16_t port = 1; port <= 5; ++port) {
     auto& peer = (port <= 3 ? half_open : unaccepted).emplace_back(host, PeerOptions{.port = port});
     peer.send_syn();
     if (port > 3) peer.finish();

@@ -13,14 +13,14 @@
 
 #include <tunic/tunic.hpp>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <list>
+#include <poll.h>
 #include <string>
 #include <string_view>
-#include <sys/epoll.h>
 #include <system_error>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -53,29 +53,24 @@ class Server {
   }
 
   void run() {
-    const int loop = epoll_create1(EPOLL_CLOEXEC), tun = stack_.device().native_handle();
-    for (const int fd : {tun, STDIN_FILENO}) watch(loop, EPOLL_CTL_ADD, fd, EPOLLIN);
     const tunic::SteadyClock clock;
     for (bool open = true; open;) {
-      watch(loop, EPOLL_CTL_MOD, tun, stack_.device().wants_write() ? EPOLLIN | EPOLLOUT : EPOLLIN);
-      epoll_event ready{};
-      const int count = epoll_wait(loop, &ready, 1, stack_.wait_ms(clock.now()));
+      const bool blocked = stack_.device().wants_write();
+      std::array<pollfd, 2> waiting{
+          pollfd{stack_.device().native_handle(),
+                 static_cast<short>(blocked ? POLLIN | POLLOUT : POLLIN), 0},
+          pollfd{STDIN_FILENO, POLLIN, 0}};
+      poll(waiting.data(), waiting.size(), stack_.wait_ms(clock.now()));
       const tunic::Instant now = clock.now();
       stack_.poll(now);
-      if (count == 1 && ready.data.fd == STDIN_FILENO) open = read_commands();
+      if (waiting[1].revents != 0) open = read_commands();
       accept();
       while (const auto event = stack_.next_event()) serve(*static_cast<Peer*>(event->user_data));
       stack_.flush(now);
     }
-    close(loop);
   }
 
  private:
-  static void watch(int loop, int operation, int fd, unsigned events) {
-    epoll_event wanted{.events = events, .data = {.fd = fd}};
-    epoll_ctl(loop, operation, fd, &wanted);
-  }
-
   // ---- services
 
   Peer& add(tunic::TcpConnection connection, Service service) {

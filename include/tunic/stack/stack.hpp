@@ -64,6 +64,8 @@ class Stack {
         tcp_{config_.tcp, pool_, stats_, seed_, mtu_of(device_), ip_.addresses},
         egress_{device_, tcp_, ip_.replies, stats_} {
     error = check();
+    tcp_.largest_datagram =
+        static_cast<std::uint16_t>(std::clamp(config_.ip.max_datagram_bytes, 576U, 65535U));
   }
 #if defined(__cpp_exceptions)
   /// Throws std::system_error where the other constructor reports an error.

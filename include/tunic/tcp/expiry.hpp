@@ -110,7 +110,7 @@ class Expiry {
     if (!settings.enabled) return true;
     const Instant due = cb_.last_received + settings.idle;
     if (cb_.snd.outstanding() || (cb_.keepalive_probes == 0 && core_.now < due)) {  // MUST-26
-      cb_.deadlines.keepalive = std::max(due, core_.now + settings.interval);
+      cb_.deadlines.keepalive = core_.now < due ? due : core_.now + settings.interval;
       return true;
     }
     if (cb_.keepalive_probes >= settings.count) {

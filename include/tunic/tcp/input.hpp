@@ -35,7 +35,8 @@ class Input {
     if (!check_sequence() || !check_reset() || !check_syn() || !check_ack()) return;
     heard();
     process_urgent();
-    if (!process_payload(segment_.seq)) return;
+    // A SYN takes part only in a simultaneous open; its payload begins after it.
+    if (!process_payload(segment_.seq + (segment_.has(TcpFlags::syn) ? 1 : 0))) return;
     process_fin();
   }
 

@@ -161,7 +161,8 @@ class Output {
     if (again) {
       ++core.stats.tcp.retransmissions;
       ++snd.retransmissions;
-      snd.timing = false;
+      snd.timing = false;  // Karn: only an echoed timestamp could tell which of the two arrived
+      snd.timed = end;
     } else if (!snd.timing) {
       snd.timing = true;
       snd.timed = end;

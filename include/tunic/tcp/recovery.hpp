@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace tunic::inline v0 {
 
@@ -132,15 +133,15 @@ class Recovery {
     core_.want_output(cb_);
   }
 
-  // A sample from the segment that was timed, to the nanosecond; else from the echoed timestamp,
-  // which also tells retransmissions apart. Negative when there is none.
+  // A sample from the segment that was timed, to the nanosecond; after a retransmission from the
+  // echoed timestamp, which tells the two apart. Negative when there is none: one sample a round
+  // trip is all, for more would shorten the memory of the filter (RFC 6298 3, RFC 7323 4.2).
   [[nodiscard]] Duration measure(SeqNum ack, const TcpSegment& segment) noexcept {
     Sender& snd = cb_.snd;
-    if (snd.timing && snd.timed <= ack) {
-      snd.timing = false;
-      return core_.now - snd.timed_at;
-    }
-    if (!snd.timing && cb_.timestamps && segment.options.has_timestamps &&
+    if (ack < snd.timed) return Duration{-1};
+    snd.timed = snd.nxt + 1;  // what is sent from now on
+    if (std::exchange(snd.timing, false)) return core_.now - snd.timed_at;
+    if (cb_.timestamps && segment.options.has_timestamps &&
         segment.options.timestamps.echo != 0) {
       const auto ticks =
           static_cast<std::int32_t>(core_.timestamp(cb_) - segment.options.timestamps.echo);

@@ -32,7 +32,7 @@ class RttEstimator {
 
   /// The time-out now, back-off included, within the configured bounds.
   [[nodiscard]] Duration rto(const TcpConfig& config) const noexcept {
-    Duration base = initial_.count() != 0 ? initial_ : config.initial_rto;
+    Duration base = std::max(initial_, config.initial_rto);
     if (has_sample_) {
       // RFC 6298 2.3 and 3: the variance term is never below the clock's granularity.
       base = srtt_ + std::max<Duration>(granularity, 4 * rttvar_);

@@ -26,7 +26,7 @@ struct Sender {
   SeqNum wl2;
   SeqNum up;              // byte after the urgent data
   SeqNum recover;         // RFC 6582 3.2
-  SeqNum timed;           // end of the segment that is being timed
+  SeqNum timed;           // the acknowledgement that gives the next RTT sample
   SeqNum largest_end;     // end of the first segment of `largest_sent` bytes
   Instant timed_at{};     // when it left; valid while `timing`
   Instant last_sent{};    // when data last left

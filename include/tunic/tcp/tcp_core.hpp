@@ -274,10 +274,12 @@ class TcpCore {
     return key.local.is_v4() ? 40 : 60;
   }
 
-  /// The MSS to announce (RFC 9293 3.7.1): from the device's MTU, capped by the user.
+  /// The MSS to announce (RFC 9293 3.7.1): from the device's MTU and what can be reassembled,
+  /// capped by the user.
   [[nodiscard]] std::uint16_t announced_mss(const FlowKey& key,
                                             const ConnectionOptions& options) const noexcept {
-    const auto by_mtu = static_cast<std::uint16_t>(mtu - header_bytes(key));
+    const auto by_mtu =
+        static_cast<std::uint16_t>(std::min(mtu, largest_datagram) - header_bytes(key));
     if (options.max_segment_size == 0) return by_mtu;
     return std::min(by_mtu, std::max(options.max_segment_size, min_mss));
   }
@@ -317,6 +319,7 @@ class TcpCore {
   const SynCookies cookies;
   Instant now{};  // of the call that is being served
   std::uint16_t mtu;
+  std::uint16_t largest_datagram = 0xffff;  // that can be reassembled (RFC 9293 MUST-67)
   Slab<Control> slab;
   FlowTable<Control> table;
   TimeWaitTable time_wait;

@@ -136,9 +136,10 @@ struct IpCidr {
   [[nodiscard]] constexpr IpAddress network() const noexcept {
     return {address.high_ & ~host_mask()[0], address.low_ & ~host_mask()[1]};
   }
-  /// Whether an address of the same family lies in the network.
+  /// Whether an address lies in the network. IPv4 addresses lie in no IPv6 network, not even in
+  /// `::/0`.
   [[nodiscard]] constexpr bool contains(const IpAddress& other) const noexcept {
-    return other.is_v4() == address.is_v4() && IpCidr{other, prefix_length}.network() == network();
+    return IpCidr{other, prefix_length}.network() == network();
   }
   /// The network's directed broadcast address; none for IPv6 and for prefixes of 31 (RFC 3021) and
   /// 32 bits.
