@@ -192,17 +192,17 @@ TEST_CASE("blocks of a class that fell out of use make room for another's", "[ba
   CAPTURE(large_first);
   CountingSource source;
   BlockPool pool{8 * mib, &source};
-  const auto take_and_release = [&](bool large) {
-    std::vector<Block*> blocks(large ? 8 : 300);  // each less than what may be kept, not both
+  const auto take_and_release = [&](bool large, std::size_t count) {
+    std::vector<Block*> blocks(count);
     for (Block*& block : blocks) block = pool.allocate(large ? 60000 : 1500);
     for (Block* block : blocks) pool.release(block);
   };
-  take_and_release(large_first);
-  take_and_release(large_first);
-  CHECK(source.requests() == (large_first ? 8 : 300));
-  take_and_release(!large_first);
-  take_and_release(!large_first);
-  CHECK(source.requests() == 8 + 300);  // the last round was served by kept blocks alone
+  take_and_release(large_first, large_first ? 20 : 600);  // more than what may be kept
+  const std::size_t count = large_first ? 200 : 7;        // less than half of it
+  take_and_release(!large_first, count);
+  const std::size_t requests = source.requests();
+  take_and_release(!large_first, count);
+  CHECK(source.requests() == requests);
 }
 
 TEST_CASE("kept blocks give way so that the budget bounds all memory", "[base][block_pool]") {

@@ -202,7 +202,8 @@ TEST_CASE("a segment without ACK is dropped in silence", "[conformance][FSM-34]"
   reach(server, state);
   auto& [host, listener, peer, connection] = server;
   const auto bare = peer.bare().seq(peer.seq);
-  for (const auto& segment : {bare, bare.payload("data"), bare.fin(), bare.urgent(1).payload("x")}) {
+  for (const auto& segment :
+       {bare, bare.payload("data"), bare.fin(), bare.urgent(1).payload("x")}) {
     host.inject(segment);
     CHECK(host.silent());
     CHECK(connection.state() == state);
@@ -253,8 +254,7 @@ TEST_CASE("an ACK from further back than the largest window is answered, its dat
   CHECK(read_all(connection) == "good");
 }
 
-TEST_CASE("an ACK of data that was never sent is answered and discarded",
-          "[conformance][FSM-37]") {
+TEST_CASE("an ACK of data that was never sent is answered and discarded", "[conformance][FSM-37]") {
   const TcpState state = any_but_time_wait();
   CAPTURE(name(state));
   Server server;

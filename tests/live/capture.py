@@ -14,7 +14,7 @@ from support import CLOSED, ECHO, STACK, expect, wait_until
 @contextlib.contextmanager
 def capture(path):
     """Every packet, in a file that is whole once the block is left."""
-    command = ["tcpdump", "-i", "tun0", "-Z", "root", "-B", str(256 * 1024), "-s", "0", "-w", path, "ip"]
+    command = ["tcpdump", "-i", "tun0", "-Z", "root", "-B", str(256 * 1024), "-U", "-w", path, "ip"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         while "listening on" not in (line := process.stderr.readline()):
@@ -23,18 +23,17 @@ def capture(path):
         marker = b"the end of the capture"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(marker, (STACK, CLOSED))
-        wait_until(lambda: _written(process, path, marker), "tcpdump has written the last packet", 30)
+        wait_until(lambda: marker in _tail(path), "tcpdump has written the last packet", 30)
     finally:
         process.send_signal(signal.SIGINT)
         summary = process.communicate(timeout=10)[1]
     expect("\n0 packets dropped by kernel" in summary, f"the capture is not complete: {summary}")
 
 
-def _written(process, path, marker):
-    process.send_signal(signal.SIGUSR2)  # writes its buffer out
+def _tail(path):
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - 4096))
-        return marker in file.read()
+        return file.read()
 
 
 # What tshark says of a segment. The rest of its flags are no faults: a full or closed window, an update of it.

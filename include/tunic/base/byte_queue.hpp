@@ -121,7 +121,7 @@ class ByteQueue {
       offset += piece.size();
       at = {at.block->next, offset};
     }
-    if (at.offset > cursor_offset_ || cursor_ == nullptr) move_cursor(at);
+    if (at.block != head_) move_cursor(at);
     return count;
   }
 
@@ -221,8 +221,8 @@ class ByteQueue {
   Block* tail_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_bytes_ = 0;
-  // The furthest block that was viewed, so that looking at old bytes does not make the next new
-  // ones expensive.
+  // The block that was viewed last. Never set to the head, which needs none: so sending the oldest
+  // bytes once more does not make the next new ones expensive.
   mutable Block* cursor_ = nullptr;
   mutable std::size_t cursor_offset_ = 0;
 };

@@ -117,7 +117,7 @@ class TimingWheel {
   static_assert(tick_bits + level_bits * level_count >= 64);
 
   // How many nodes one `expire` moves between levels: less than a millisecond's work.
-  static constexpr std::size_t max_moves = 16384;
+  static constexpr std::size_t max_moves = 4096;
   // How many nodes `next_deadline` looks at in a slot that is not of the lowest level.
   static constexpr unsigned max_peeks = 8;
 
@@ -155,6 +155,7 @@ class TimingWheel {
     const unsigned level = highest_bit / level_bits;
     slots_[level][digit(tick, level)].push_back(node);
     occupied_[level] |= std::uint64_t{1} << digit(tick, level);
+    levels_ |= 1U << level;
   }
 
   // The place of the earliest nodes; its level is `level_count` if there is none. A bit of
@@ -165,7 +166,8 @@ class TimingWheel {
       if (!slots_[moving.level][moving.slot].empty()) return moving;
       moving_level_ = 0;
     }
-    for (unsigned level = 0; level < level_count; ++level) {
+    for (; levels_ != 0; levels_ &= levels_ - 1) {
+      const auto level = static_cast<unsigned>(std::countr_zero(levels_));
       for (; occupied_[level] != 0; occupied_[level] &= occupied_[level] - 1) {
         const auto slot = static_cast<unsigned>(std::countr_zero(occupied_[level]));
         if (!slots_[level][slot].empty()) return {level, slot};
@@ -222,6 +224,7 @@ class TimingWheel {
   std::uint64_t tick_ = 0;             // all earlier slots are empty
   mutable unsigned moving_level_ = 0;  // whose slot at `tick_` is moved down only in part
   Instant earliest_late_ = never;      // not after any deadline that was set to the past
+  mutable unsigned levels_ = 0;        // levels that may have nodes
   mutable std::array<std::uint64_t, level_count> occupied_{};  // slots that may have nodes
   List due_;   // nodes that the present `expire` fires, or what it left
   List late_;  // nodes that were set to the past since it began

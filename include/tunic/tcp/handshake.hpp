@@ -63,7 +63,10 @@ class Handshake {
       return;
     }
     if (listener.half_open >= listener.options.syn_backlog) {
-      if (Traits::syn_cookies && core_.config.syn_cookies && !listener.options.decide_syns) {
+      // TIME-WAIT would swallow the ACK that brings a cookie back.
+      const bool waits = core_.time_wait.find(info.flow) != nullptr;
+      if (Traits::syn_cookies && core_.config.syn_cookies && !listener.options.decide_syns &&
+          !waits) {
         send_cookie(listener, info, peer_isn);
       } else {
         core_.stats.count(Drop::syn_queue_full);

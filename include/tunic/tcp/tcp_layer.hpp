@@ -205,8 +205,9 @@ class TcpLayer : public TcpCore<Traits> {
     const std::uint32_t start = this->secrets.port_index(peer, ++port_draws_, range);
     for (std::uint32_t i = 0; i < range; ++i) {
       key.local_port = static_cast<std::uint16_t>(this->config.first_port + (start + i) % range);
-      if (this->listeners.contains(ListenKey{{}, key.local_port})) continue;
-      if (!in_use(key)) return true;
+      const bool listening = this->listeners.contains(ListenKey{{}, key.local_port}) ||
+                             this->listeners.contains(ListenKey{key.local, key.local_port});
+      if (!listening && !in_use(key)) return true;
     }
     return false;
   }
