@@ -39,6 +39,7 @@ enum class Errc : std::uint8_t {
   message_too_long,       ///< message_size
   permission_denied,      ///< permission_denied
   address_conflict,       ///< address_in_use: the stack's address is the device's own host address
+  seed_missing,           ///< invalid_argument: neither the config nor the device has a secret
   device_failed,          ///< io_error
   tun_missing,            ///< no_such_file_or_directory
   tun_permission,         ///< permission_denied
@@ -122,6 +123,9 @@ struct IoResult {
       return "address conflict: the stack has the same address as the host's end of the device; "
              "give the "
              "stack another address of that subnet";
+    case Errc::seed_missing:
+      return "the stack has no secret: give StackConfig::seed, from entropy_key() for a real "
+             "network";
     case Errc::device_failed:
       return "the device failed and is gone: open it again";
     case Errc::tun_missing:
@@ -225,6 +229,8 @@ struct IoResult {
     case Errc::tun_name_invalid:
     case Errc::tun_not_tun:
     case Errc::tun_mtu_refused:
+      return std::errc::invalid_argument;
+    case Errc::seed_missing:
       return std::errc::invalid_argument;
     case Errc::device_failed:
     case Errc::tun_setup_failed:

@@ -94,6 +94,9 @@ class FaultDevice {
   [[nodiscard]] bool wants_write() const noexcept requires PollableDevice<Inner> {
     return inner_.wants_write();
   }
+  [[nodiscard]] std::optional<SipKey> entropy() noexcept requires SeededDevice<Inner> {
+    return inner_.entropy();
+  }
   [[nodiscard]] std::optional<IpCidr> host_address() const noexcept requires
       AddressedDevice<Inner> {
     return inner_.host_address();

@@ -107,6 +107,9 @@ class MockDevice {
     return {packets.size(), DeviceStatus::ok};
   }
 
+  /// Always the same, so that a run can be repeated.
+  [[nodiscard]] std::optional<SipKey> entropy() noexcept { return SipKey{0x6d6f, 0x636b}; }
+
   /// Whether the last `send` ended with `would_block`.
   [[nodiscard]] bool wants_write() const noexcept { return wants_write_; }
 

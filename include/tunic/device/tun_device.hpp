@@ -17,6 +17,7 @@
 #include <tunic/base/error.hpp>
 #include <tunic/device/tun_options.hpp>
 #include <tunic/device/tun_setup.hpp>
+#include <tunic/os/entropy.hpp>
 #include <tunic/os/system.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/wire/address.hpp>
@@ -145,6 +146,8 @@ class BasicTunDevice {
   [[nodiscard]] std::optional<IpCidr> host_address() const noexcept {
     return interface_.host_address;
   }
+  /// A secret for a stack, of the system's entropy.
+  [[nodiscard]] std::optional<SipKey> entropy() noexcept { return entropy_key(); }
   [[nodiscard]] const TunCounters& counters() const noexcept { return counters_; }
 
   /// The MTU changes when `receive` sees a packet that is larger: it was raised behind our back.

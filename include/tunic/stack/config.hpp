@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <random>
 #include <vector>
 
 namespace tunic::inline v0 {
@@ -28,20 +27,13 @@ struct StackConfig {
   std::size_t memory_budget = std::size_t{256} * 1024 * 1024;
   /// Where memory comes from; null: `operator new`.
   MemorySource* memory = nullptr;
-  /// The secret of all sequence numbers, ports and hashes. Without it one is drawn from
-  /// std::random_device; give one to make a run repeatable.
+  /// The secret of all sequence numbers, ports and hashes. Without it the device is asked for one
+  /// (`SeededDevice`): a TUN device draws it from the system, a mock device has a constant.
   std::optional<SipKey> seed{};
   /// Packets that one `poll` takes at most before it returns with `more`.
   std::uint32_t packets_per_poll = 256;
   TcpConfig tcp{};
   IpConfig ip{};
 };
-
-/// A secret of 128 bits out of the system's entropy.
-[[nodiscard]] inline SipKey random_seed() {
-  std::random_device source;
-  const auto word = [&source] { return (std::uint64_t{source()} << 32) | source(); };
-  return {word(), word()};
-}
 
 }  // namespace tunic::inline v0

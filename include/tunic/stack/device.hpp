@@ -7,6 +7,7 @@
 
 #include <tunic/base/block_pool.hpp>
 #include <tunic/base/bytes.hpp>
+#include <tunic/base/siphash.hpp>
 #include <tunic/base/time.hpp>
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/wire/address.hpp>
@@ -101,6 +102,14 @@ template <class D>
 concept AddressedDevice = Device<D> && requires(const D device) {
   { device.host_address() }
   noexcept->std::same_as<std::optional<IpCidr>>;
+};
+
+/// A device that brings the stack's secret when the program gives none: fresh entropy where packets
+/// come from a real network, a constant where a run shall be repeatable. Nothing: none can be had.
+template <class D>
+concept SeededDevice = Device<D> && requires(D device) {
+  { device.entropy() }
+  noexcept->std::same_as<std::optional<SipKey>>;
 };
 
 }  // namespace tunic::inline v0

@@ -52,16 +52,17 @@ class Stack {
   using Listener = BasicTcpListener<Traits>;
 
   /// Takes the device over. `address_conflict`: one of `addresses` is the device's own host
-  /// address, which the kernel would answer itself. `invalid_argument`: a setting is out of its
-  /// bounds. The stack is inert after an error.
+  /// address, which the kernel would answer itself. `seed_missing`: neither the config nor the
+  /// device has a secret. `invalid_argument`: a setting is out of its bounds. The stack is inert
+  /// after an error.
   Stack(D device, StackConfig config, std::error_code& error)
       : config_{std::move(config)},
         pool_{config_.memory_budget, config_.memory},
         device_{std::move(device)},
-        seed_{config_.seed ? *config_.seed : random_seed()},
+        seed_{config_.seed ? config_.seed : entropy_of(device_)},
         ip_{config_.ip, LocalAddresses{config_.addresses, config_.any_address}, pool_, stats_,
-            seed_},
-        tcp_{config_.tcp, pool_, stats_, seed_, mtu_of(device_), ip_.addresses},
+            seed_.value_or(SipKey{})},
+        tcp_{config_.tcp, pool_, stats_, seed_.value_or(SipKey{}), mtu_of(device_), ip_.addresses},
         egress_{device_, tcp_, ip_.replies, stats_} {
     error = check();
     tcp_.largest_datagram =
@@ -79,9 +80,7 @@ class Stack {
   ~Stack() {
     tcp_.slab.for_each([this](ControlBlock<Traits>& cb) {
       if (tcp_.reply_count() == TcpCore<Traits>::reply_capacity) egress_.run();
-      const bool open = cb.state == TcpState::syn_received || can_receive(cb.state) ||
-                        cb.state == TcpState::close_wait;
-      if (open) tcp_.reset_peer(cb);
+      if (tcp_.awaited_by_peer(cb)) tcp_.reset_peer(cb);
     });
     tcp_.output.clear();
     egress_.run();
@@ -262,7 +261,13 @@ class Stack {
     return static_cast<std::uint16_t>(std::clamp<std::size_t>(device.caps().mtu_bytes, 68, 0xffff));
   }
 
+  static std::optional<SipKey> entropy_of(D& device) noexcept {
+    if constexpr (SeededDevice<D>) return device.entropy();
+    return std::nullopt;
+  }
+
   [[nodiscard]] std::error_code check() noexcept {
+    if (!seed_) return make_error_code(Errc::seed_missing);
     if constexpr (AddressedDevice<D>) {
       const auto host = device_.host_address();
       if (host && ip_.addresses.is_configured(host->address))
@@ -296,7 +301,7 @@ class Stack {
   BlockPool pool_;
   D device_;  // may hold blocks of the pool
   Stats stats_;
-  const SipKey seed_;
+  const std::optional<SipKey> seed_;
   IpLayer<Traits::reassembly> ip_;
   TcpLayer<Traits> tcp_;
   Egress<D, Traits> egress_;

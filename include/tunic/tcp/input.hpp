@@ -137,7 +137,7 @@ class Input {
         break;
       case TcpState::closing:
       case TcpState::last_ack:
-        core_.close(cb_, Errc::none);
+        core_.close(cb_, snd_.fin_sent() ? Errc::none : Errc::connection_reset);
         break;
       default:
         core_.close(cb_, Errc::connection_reset);
@@ -432,7 +432,7 @@ bool time_wait_input(TcpCore<Traits>& core, TimeWaitEntry& entry,
   const auto newer =
       stamped ? static_cast<std::int32_t>(segment.options.timestamps.value - entry.ts_recent) : 0;
   if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) {
-    if (newer > 0 || (newer == 0 && entry.rcv_nxt < segment.seq)) return true;
+    if (newer > 0 || (newer == 0 && entry.rcv_nxt <= segment.seq)) return true;
     core.stats.count(Drop::syn_in_synchronized);
     core.acknowledge_time_wait(entry);
     return false;

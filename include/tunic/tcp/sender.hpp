@@ -74,6 +74,8 @@ struct Sender {
     return static_cast<std::uint32_t>(next - una);
   }
   [[nodiscard]] bool outstanding() const noexcept { return una != nxt; }
+  /// Whether our FIN has left at least once.
+  [[nodiscard]] bool fin_sent() const noexcept { return fin_queued && data_end() < nxt; }
   /// Bytes written and never sent.
   [[nodiscard]] std::size_t unsent() const noexcept {
     const SeqNum end = data_end();

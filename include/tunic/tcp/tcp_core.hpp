@@ -147,20 +147,26 @@ class TcpCore {
 
   /// Sends a reset and ends the connection.
   void abort(Control& cb, Errc error) noexcept {
-    if (synchronized(cb.state) || cb.state == TcpState::syn_received) {
-      switch (cb.state) {
-        case TcpState::syn_received:
-        case TcpState::established:
-        case TcpState::fin_wait_1:
-        case TcpState::fin_wait_2:
-        case TcpState::close_wait:
-          reset_peer(cb);
-          break;
-        default:
-          break;  // RFC 9293 3.10.5: nothing to reset in CLOSING, LAST-ACK and TIME-WAIT
-      }
-    }
+    if (awaited_by_peer(cb)) reset_peer(cb);
     close(cb, error);
+  }
+
+  /// Whether the peer has to be told when a connection is dropped (RFC 9293 3.10.5). CLOSING and
+  /// LAST-ACK are entered here when the user closes, in the RFC when the FIN leaves.
+  [[nodiscard]] static bool awaited_by_peer(const Control& cb) noexcept {
+    switch (cb.state) {
+      case TcpState::syn_received:
+      case TcpState::established:
+      case TcpState::fin_wait_1:
+      case TcpState::fin_wait_2:
+      case TcpState::close_wait:
+        return true;
+      case TcpState::closing:
+      case TcpState::last_ack:
+        return !cb.snd.fin_sent();
+      default:
+        return false;
+    }
   }
 
   /// Gives the slot back. The handle is gone, or about to be.

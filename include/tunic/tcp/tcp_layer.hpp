@@ -70,7 +70,11 @@ class TcpLayer : public TcpCore<Traits> {
     }
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
     if (TimeWaitEntry* entry = this->time_wait.find(key)) {
-      if (!time_wait_input<Traits>(*this, *entry, segment) || listener == nullptr) return;
+      if (!time_wait_input<Traits>(*this, *entry, segment)) return;
+      if (listener == nullptr) {  // nobody to open it anew: like a SYN that is too old for that
+        counters.count(Drop::syn_in_synchronized);
+        return this->acknowledge_time_wait(*entry);
+      }
     }
     if (listener == nullptr) {  // CLOSED, RFC 9293 3.10.7.1
       counters.count(Drop::no_such_connection);

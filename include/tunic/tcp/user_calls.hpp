@@ -122,16 +122,15 @@ class UserCalls {
   void release() noexcept {
     close();
     cb_.handle = nullptr;
+    if (cb_.event_hook.is_linked())  // nobody is left to be told
+      core_.events.erase(core_.events.iterator_to(cb_));
     if (cb_.state == TcpState::closed || cb_.state == TcpState::time_wait)
       return core_.destroy(cb_);
     if (core_.orphans.size() >= core_.config.max_orphans)
       return core_.abort(cb_, Errc::connection_aborted);
     cb_.orphan = true;
     core_.orphans.push_back(cb_);
-    if (cb_.deadlines.user != never) {
-      cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
-      core_.arm(cb_);
-    }
+    update_user_deadline();
   }
 
   Errc set_options(const ConnectionOptions& options) noexcept {
@@ -141,24 +140,29 @@ class UserCalls {
     cb_.options = options;
     cb_.snd.limit = options.send_buffer;
     cb_.rcv.limit = options.receive_buffer;
-    if (!synchronized(cb_.state) || cb_.state == TcpState::time_wait) return Errc::none;
+    if (cb_.state == TcpState::closed || cb_.state == TcpState::time_wait) return Errc::none;
     if constexpr (Traits::keepalive) {
-      if (restart_keepalive) {
+      if (restart_keepalive && synchronized(cb_.state)) {
         cb_.deadlines.keepalive =
             options.keepalive.enabled
                 ? std::max(core_.now, cb_.last_received + options.keepalive.idle)
                 : never;
       }
     }
-    if (cb_.deadlines.user != never)
-      cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
-    core_.arm(cb_);
+    update_user_deadline();
     core_.want_output(
         cb_);  // what a smaller window, no delay or no cork changes is seen at the next flush
     return Errc::none;
   }
 
  private:
+  // The user's patience, or that with an orphan, has changed.
+  void update_user_deadline() noexcept {
+    if (cb_.snd.outstanding() || cb_.snd.persisting)
+      cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
+    core_.arm(cb_);
+  }
+
   Core& core_;
   Control& cb_;
 };
