@@ -153,3 +153,22 @@ TEST_CASE("the user time-out ends a connection in any state that waits for the p
   CHECK(host.stack.next_deadline() == never);
   CHECK(host.stack.stats().gauges.buffer_bytes == 0);
 }
+
+TEST_CASE("a user time-out counts from the data that waits, also when it is set later",
+          "[conformance][FSM-53]") {
+  ConnectionOptions options;
+  options.user_timeout = 0s;  // for ever
+  Server server{{}, host_config(), options};
+  auto& [host, listener, peer, connection] = server;
+  connection.send(as_bytes("never acknowledged"));
+  host.turn();
+  const Instant start = host.clock.now();
+  host.advance(1s);
+  options.user_timeout = 5s;
+  connection.set_options(options);
+  host.turn();
+  host.advance(start + 5s - 1ns - host.clock.now());
+  CHECK(connection.state() == TcpState::established);
+  host.advance(1ns);
+  CHECK(connection.error() == Errc::timed_out);
+}

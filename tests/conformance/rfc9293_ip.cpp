@@ -90,8 +90,12 @@ TEST_CASE("IP options that TCP does not know are ignored",
 }
 
 // Deviation: MUST-51: source routes are not built (RFC 7126 4.3 and 4.4 advise to drop them); there
-// is no way to set one. Deviation: MUST-52: no source route of the user's exists to win. Deviation:
-// SHLD-24: a received route is never used, so a later one replaces none.
+// is no way to set one.
+
+// Deviation: MUST-52: no source route of the user's exists to win.
+
+// Deviation: SHLD-24: a received route is never used, so a later one replaces none.
+
 TEST_CASE("a SYN with a source route is dropped by policy", "[conformance][MUST-53]") {
   Host host;
   auto listener = host.stack.listen({.port = 80});

@@ -146,6 +146,19 @@ TEST_CASE("an exact RST ends the connection, with an error unless both sides had
   CHECK(host.stack.stats().gauges.buffer_bytes == 0);
 }
 
+TEST_CASE("a RST after close is an error as long as data and FIN wait to be sent",
+          "[conformance][FSM-30]") {
+  Server server{{.window = 10}};
+  auto& [host, listener, peer, connection] = server;
+  peer.send_fin();
+  connection.send(as_bytes(std::string(1000, 'x')));
+  connection.shutdown_send();
+  host.turn();
+  host.inject(peer.bare().rst().seq(peer.seq));
+  CHECK(connection.state() == TcpState::closed);
+  CHECK(connection.error() == Errc::connection_reset);
+}
+
 TEST_CASE("a RST in the window that is not exact draws an ACK and nothing else",
           "[conformance][FSM-31]") {
   const TcpState state = any_but_time_wait();  // TIME-WAIT ignores it: 1337-01

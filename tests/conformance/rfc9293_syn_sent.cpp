@@ -148,6 +148,23 @@ TEST_CASE("a SYN that nobody answers is repeated with the same ISS until the use
   CHECK(has(event->flags, EventFlags::error));
 }
 
+TEST_CASE("a repeated SYN offers what the first one did, whatever the user changes meanwhile",
+          "[conformance][FSM-15]") {
+  Host host;
+  Peer peer{host, {.window_scale = 7}};
+  auto connection = host.stack.connect({.remote = peer.here(), .local_port = 80});
+  host.turn();
+  const TcpOptions offered = host.take_tcp().options;
+  ConnectionOptions options = connection.options();
+  options.receive_buffer = 16 * 1024 * 1024;
+  connection.set_options(options);
+  host.advance(1s);
+  const TcpSegment again = host.take_tcp();
+  CHECK(again.options.window_scale == offered.window_scale);
+  host.inject(peer.syn().ack(again.seq + 1));
+  CHECK(connection.info().rcv_wscale == offered.window_scale);
+}
+
 TEST_CASE("a SYN in SYN-SENT is answered with SYN+ACK and the same ISS: simultaneous open",
           "[conformance][FSM-16]") {
   const bool with_syn = GENERATE(true, false);

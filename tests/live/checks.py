@@ -100,17 +100,16 @@ def nc(context):
 
 @check("curl telnet://: a line comes back")
 def curl(context):
-    with context.echo_server():
+    with context.echo_server() as server:
         process = subprocess.Popen(["curl", "--silent", "--no-buffer", "--max-time", "10", f"telnet://{STACK}:{ECHO}"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        process.stdin.write(b"from curl\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        process.stdin.close()
-        code = process.wait(10)
-        process.stdout.close()
+        with process:
+            process.stdin.write(b"from curl\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            server.interrupt()  # curl waits for the other end to close
         expect(line == b"from curl\n", f"came back: {line!r}")
-        expect(code == 0, f"exit code {code}")
+        expect(process.returncode == 0, f"exit code {process.returncode}")
 
 
 @check("256 MiB come back")

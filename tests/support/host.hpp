@@ -166,6 +166,7 @@ class BasicPeer {
   void send_syn() {
     host.inject(syn());
     const TcpSegment answer = host.take_tcp();
+    INFO(host.last->describe());
     REQUIRE(answer.flags == (TcpFlags::syn | TcpFlags::ack));
     learn(answer);
     seq = SeqNum{options.isn} + 1;

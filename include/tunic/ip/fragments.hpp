@@ -64,6 +64,7 @@ class Fragments {
   /// Drops what was not complete in time and tells the sender, if the first fragment is here (RFC
   /// 1122 3.3.2).
   void expire(Instant now) noexcept {
+    release_whole();
     while (!entries_.empty() && entries_.front().expires <= now) {
       const Entry& entry = entries_.front();
       stats_.count(Drop::fragment_timeout);

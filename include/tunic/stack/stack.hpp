@@ -139,7 +139,9 @@ class Stack {
     PollResult result;
     RxResult received;
     do {
+      const std::size_t before = pool_.block_bytes();
       received = device_.receive(rx_, pool_);
+      device_bytes_ += pool_.block_bytes() - before;  // modulo its width, when it gives some back
       for (std::size_t i = 0; i < received.count; ++i) input(rx_[i].bytes);
       result.packets += received.count;
     } while (received.status == DeviceStatus::ok && received.count != 0 &&
@@ -218,7 +220,7 @@ class Stack {
     stats_.gauges.orphans = tcp_.orphans.size();
     stats_.gauges.time_wait = tcp_.time_wait.size();
     stats_.gauges.reassemblies = ip_.reassemblies();
-    stats_.gauges.buffer_bytes = pool_.block_bytes();
+    stats_.gauges.buffer_bytes = pool_.block_bytes() - device_bytes_;
     return stats_;
   }
   [[nodiscard]] D& device() noexcept { return device_; }
@@ -306,6 +308,7 @@ class Stack {
   TcpLayer<Traits> tcp_;
   Egress<D, Traits> egress_;
   std::array<RxPacket, 64> rx_;
+  std::size_t device_bytes_ = 0;  // in blocks that the device holds
   DeviceStatus receive_status_ = DeviceStatus::ok;
   Instant retry_at_{};
   bool more_ = false;

@@ -323,9 +323,8 @@ class Handshake {
     cb.sack = options.sack_permitted;
     cb.scaled = options.has_window_scale;
     if (options.window_scale_was_excessive) ++core_.stats.tcp.excessive_window_scales;
-    cb.rcv.start(
-        peer_isn, cb.options.receive_buffer,
-        options.has_window_scale ? window_shift(cb.options.receive_buffer) : std::uint8_t{0});
+    cb.rcv.start(peer_isn, cb.options.receive_buffer,
+                 options.has_window_scale ? cb.rcv.scale : std::uint8_t{0});
     if (cb.timestamps) {
       cb.rcv.ts_recent = options.timestamps.value;
       cb.rcv.ts_recent_at = core_.now;

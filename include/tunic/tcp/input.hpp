@@ -259,11 +259,11 @@ class Input {
     }
   }
 
-  // A peer that answers keeps a zero window open for ever (RFC 9293 MUST-37); one that opens it
-  // gets data at once.
+  // A peer that answers keeps a zero window open for ever (RFC 9293 MUST-37), unless nobody is left
+  // on our side to end it (RFC 6429 3); one that opens it gets data at once.
   void window_changed(std::uint32_t old_window) noexcept {
     if (snd_.persisting) {
-      snd_.progress_at = core_.now;
+      if (!cb_.orphan || snd_.wnd > old_window) snd_.progress_at = core_.now;
       if (cb_.deadlines.user != never)
         cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
       if (snd_.wnd > old_window) stop_persisting();

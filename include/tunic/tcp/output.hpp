@@ -226,7 +226,7 @@ class Output {
     // An answer offers what was offered (RFC 7323 2.2, 3.2; RFC 2018 2); a request all that is
     // switched on.
     syn.options.has_window_scale = answers ? cb_.scaled : core_.config.window_scaling;
-    syn.options.window_scale = window_shift(cb_.options.receive_buffer);
+    syn.options.window_scale = cb_.rcv.scale;
     syn.options.sack_permitted = answers ? cb_.sack : Traits::sack && core_.config.sack;
     syn.options.has_timestamps =
         answers ? cb_.timestamps : Traits::timestamps && core_.config.timestamps;

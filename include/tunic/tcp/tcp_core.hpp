@@ -94,6 +94,7 @@ class TcpCore {
     if (cb == nullptr) return nullptr;
     cb->key = key;
     cb->options = options;
+    cb->rcv.scale = window_shift(options.receive_buffer);  // what all of our SYNs offer
     cb->ts_offset = secrets.timestamp_offset(key);
     table.insert(slab.index_of(*cb));
     cb->in_table = true;

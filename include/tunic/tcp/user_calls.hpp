@@ -130,6 +130,7 @@ class UserCalls {
       return core_.abort(cb_, Errc::connection_aborted);
     cb_.orphan = true;
     core_.orphans.push_back(cb_);
+    if (cb_.snd.persisting) cb_.snd.progress_at = core_.now;  // from now on probes are no progress
     update_user_deadline();
   }
 
