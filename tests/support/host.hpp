@@ -265,10 +265,10 @@ std::string read_all(Connection& connection) {
 template <class Traits>
 void reach(BasicServer<Traits>& server, TcpState state) {
   auto& [host, listener, peer, connection] = server;
-  const auto host_closes = [&] {
-    connection.shutdown_send();
-    host.turn();
-    peer.receive();
+  const auto host_closes = [&server] {
+    server.connection.shutdown_send();
+    server.host.turn();
+    server.peer.receive();
   };
   switch (state) {
     case TcpState::established:

@@ -46,8 +46,9 @@ class BasicBystander {
         peer_{host, {.port = peer_port, .host_port = host_port, .isn = 777'000'000}},
         connection_{peer_.connect_to(listener_)} {}
 
-  /// A question and its answer. What the host has sent to others meanwhile is forgotten.
-  void exchange() {
+  /// A question and its answer. What the host has sent to others meanwhile goes to `others`.
+  template <class Others>
+  void exchange(Others&& others) {
     const std::string text = "question " + std::to_string(++questions_);
     peer_.send(text);
     demand(read_all(connection_) == text, "the bystander receives what was sent to it");
@@ -55,7 +56,10 @@ class BasicBystander {
     host_.turn();
     bool answered = false;
     while (const auto packet = host_.next()) {
-      if (!packet->tcp || packet->tcp->dst_port != peer_port) continue;
+      if (!packet->tcp || packet->tcp->dst_port != peer_port) {
+        others(*packet->bytes);
+        continue;
+      }
       demand(packet->tcp->flags == (TcpFlags::ack | TcpFlags::psh), "nothing but answers");
       demand(packet->tcp->seq == peer_.ack && packet->tcp->ack == peer_.seq, "right numbers");
       answered = answered || as_text(packet->tcp->payload) == text;
@@ -64,6 +68,9 @@ class BasicBystander {
     demand(answered, "the bystander's peer gets its answer");
     peer_.acknowledge();
     demand(connection_.state() == TcpState::established, "the bystander stays connected");
+  }
+  void exchange() {
+    exchange([](const Packet&) {});
   }
 
   /// Closes in order, and waits until nothing of it is left.

@@ -100,13 +100,22 @@ class SegmentWatch {
   void sent(const TcpSegment& segment, std::uint8_t scale) {
     if (segment.has(TcpFlags::rst)) return;  // says nothing of streams and windows
     if (segment.has(TcpFlags::syn)) {
-      if (iss_ != segment.seq) *this = SegmentWatch{};
+      const SeqNum answered = segment.has(TcpFlags::ack) ? segment.ack : SeqNum{};
+      if (iss_ != segment.seq || syn_ack_ != answered) *this = SegmentWatch{};
       iss_ = segment.seq;
+      syn_ack_ = answered;
       scale = 0;
     }
     if (!iss_) return;  // of a connection that ended long ago
     check_end(segment);
     if (segment.has(TcpFlags::ack)) check_window(segment, scale);
+  }
+
+  /// The same SYN has made another connection: what a SYN cookie may do.
+  void again() {
+    const auto iss = iss_;
+    *this = SegmentWatch{};
+    iss_ = iss;
   }
 
   /// Looks at what the peer allows: the edge never counts back.
@@ -154,6 +163,7 @@ class SegmentWatch {
   }
 
   std::optional<SeqNum> iss_;
+  SeqNum syn_ack_{};
   std::optional<SeqNum> fin_;
   std::optional<SeqNum> ack_;
   std::optional<SeqNum> peer_edge_;

@@ -54,7 +54,8 @@ struct TunOptions {
   std::optional<std::uint32_t> owner_uid{};
   std::optional<std::uint32_t> group_gid{};
 
-  /// Packets that the kernel queues towards this program before it drops (500 unless told).
+  /// Packets that the kernel queues towards this program before it drops (500 unless told). To set
+  /// it the kernel wants the capability on the machine itself, so not in a rootless container.
   std::optional<std::uint32_t> queue_packets{};
 
   /// The control device. Some systems have it elsewhere ("/dev/tun").

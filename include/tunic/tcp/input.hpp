@@ -2,8 +2,7 @@
 #pragma once
 
 // A segment that meets a connection: RFC 9293 3.10.7.4 step by step, with the checks of RFC 5961
-// (blind attacks) and RFC 7323 5 (PAWS), and the answers of TIME-WAIT (RFC 1337, RFC 6191). One
-// object lives for one segment.
+// (blind attacks) and RFC 7323 5 (PAWS). One object lives for one segment.
 
 #include <tunic/tcp/handshake.hpp>
 #include <tunic/tcp/recovery.hpp>
@@ -27,28 +26,26 @@ class Input {
   void run() noexcept {
     if (cb_.state == TcpState::syn_sent) {
       if (!Handshake<Traits>{core_}.syn_sent(cb_, segment_)) return;
-      if (window_update_only()) return;
-      const bool alive = process_payload(segment_.seq + 1);
-      if (alive) process_fin();
-      return;
+    } else {
+      if (!check_sequence() || !check_reset() || !check_syn() || !check_ack()) return;
+      heard();
+      process_urgent();
     }
-    if (!check_sequence() || !check_reset() || !check_syn() || !check_ack()) return;
-    heard();
-    process_urgent();
-    // A SYN takes part only in a simultaneous open; its payload begins after it.
+    // A SYN takes part only in an open; its payload begins after it.
     if (!process_payload(segment_.seq + (segment_.has(TcpFlags::syn) ? 1 : 0))) return;
     process_fin();
   }
 
  private:
-  // A SYN+ACK that carries nothing else.
-  [[nodiscard]] bool window_update_only() const noexcept {
-    return segment_.payload.empty() && !segment_.has(TcpFlags::fin);
-  }
-
   bool drop(Drop reason) noexcept {
     core_.stats.count(reason);
     return false;
+  }
+
+  // Drops the segment, but tells the peer where we stand (RFC 5961).
+  bool challenge(Drop reason) noexcept {
+    core_.challenge(cb_);
+    return drop(reason);
   }
 
   // First check: does any of it lie in the window, and is it newer than what was seen?
@@ -102,9 +99,7 @@ class Input {
           static_cast<std::int32_t>(rcv_.ts_recent - segment_.options.timestamps.value);
       constexpr Duration outdated = std::chrono::hours{24 * 24};  // RFC 7323 5.5
       if (age <= 0 || core_.now - rcv_.ts_recent_at > outdated) return true;
-      core_.stats.count(Drop::paws);
-      core_.challenge(cb_);
-      return false;
+      return challenge(Drop::paws);
     }
     return true;
   }
@@ -125,9 +120,7 @@ class Input {
     const SeqNum seq = segment_.seq;
     if (seq != rcv_.nxt) {
       if (!(rcv_.nxt <= seq && seq < rcv_.edge)) return drop(Drop::rst_out_of_window);
-      core_.stats.count(Drop::rst_ignored);
-      core_.challenge(cb_);
-      return false;
+      return challenge(Drop::rst_ignored);
     }
     ++core_.stats.tcp.resets_in;
     switch (cb_.state) {
@@ -149,32 +142,21 @@ class Input {
   // Fourth check (there is no third): SYN. RFC 5961 4.2, and RFC 9293's rules for SYN-RECEIVED.
   bool check_syn() noexcept {
     if (!segment_.has(TcpFlags::syn)) return true;
-    if (cb_.state != TcpState::syn_received) {
-      core_.stats.count(Drop::syn_in_synchronized);
-      core_.challenge(cb_);
-      return false;
-    }
+    if (cb_.state != TcpState::syn_received) return challenge(Drop::syn_in_synchronized);
     const bool with_ack = segment_.has(TcpFlags::ack);
     if (segment_.seq == rcv_.irs) {
       if (with_ack && !cb_.passive)
         return true;  // simultaneous open: the peer's SYN+ACK brings our ACK
-      repeat_syn_ack();
-      return false;
+      cb_.syn_due = true;  // the same SYN+ACK again
+      core_.want_output(cb_);
+      return drop(Drop::syn_in_synchronized);
     }
     if (cb_.passive && !with_ack && rcv_.acceptable(segment_.seq, segment_.length())) {
       core_.stats.count(Drop::syn_in_synchronized);
       core_.close(cb_, Errc::none);  // back to LISTEN
       return false;
     }
-    core_.stats.count(Drop::out_of_window);
-    core_.challenge(cb_);
-    return false;
-  }
-
-  void repeat_syn_ack() noexcept {
-    core_.stats.count(Drop::syn_in_synchronized);
-    cb_.syn_due = true;
-    core_.want_output(cb_);
+    return challenge(Drop::out_of_window);
   }
 
   // Fifth check: ACK.
@@ -183,15 +165,9 @@ class Input {
     const SeqNum ack = segment_.ack;
     if (cb_.state == TcpState::syn_received && !finish_handshake()) return false;
     if (ack < snd_.una - std::min(snd_.max_wnd, std::uint32_t{0x7fffffff})) {  // RFC 5961 5.2
-      core_.stats.count(Drop::old_ack);
-      core_.challenge(cb_);
-      return false;
+      return challenge(Drop::old_ack);
     }
-    if (snd_.nxt < ack) {
-      core_.stats.count(Drop::bad_ack);
-      core_.challenge(cb_);
-      return false;
-    }
+    if (snd_.nxt < ack) return challenge(Drop::bad_ack);
     if (rcv_.acceptable(segment_.seq, segment_.length())) update_ts_recent();
     return process_ack();
   }
@@ -417,36 +393,5 @@ class Input {
   Receiver& rcv_;
   const TcpSegment& segment_;
 };
-
-/// A segment that meets TIME-WAIT (RFC 9293 3.10.7.4 and 3.6.1, RFC 1337 3, RFC 6191 2). True when
-/// it is a SYN that may open a new incarnation: the caller hands it to a listener.
-template <class Traits>
-bool time_wait_input(TcpCore<Traits>& core, TimeWaitEntry& entry,
-                     const TcpSegment& segment) noexcept {
-  const auto ignore = [&] {
-    core.stats.count(Drop::time_wait_ignored);
-    return false;
-  };
-  if (segment.has(TcpFlags::rst)) return ignore();  // RFC 1337: no assassination
-  const bool stamped = entry.timestamps && segment.options.has_timestamps;
-  const auto newer =
-      stamped ? static_cast<std::int32_t>(segment.options.timestamps.value - entry.ts_recent) : 0;
-  if (segment.has(TcpFlags::syn) && !segment.has(TcpFlags::ack)) {
-    if (newer > 0 || (newer == 0 && entry.rcv_nxt <= segment.seq)) return true;
-    core.stats.count(Drop::syn_in_synchronized);
-    core.acknowledge_time_wait(entry);
-    return false;
-  }
-  if (segment.has(TcpFlags::syn) || newer < 0 || !segment.has(TcpFlags::ack)) return ignore();
-  if (segment.has(TcpFlags::fin) && segment.seq + segment.length() == entry.rcv_nxt) {
-    core.time_wait.restart(entry, core.now + 2 * core.config.msl);
-    core.acknowledge_time_wait(entry);
-    return false;
-  }
-  if (segment.length() == 0) return ignore();
-  core.stats.count(Drop::out_of_window);
-  core.acknowledge_time_wait(entry);
-  return false;
-}
 
 }  // namespace tunic::inline v0

@@ -11,6 +11,7 @@
 #include <tunic/tcp/input.hpp>
 #include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/tcp_core.hpp>
+#include <tunic/tcp/time_wait_input.hpp>
 #include <tunic/wire/checksum.hpp>
 
 #include <algorithm>
