@@ -56,10 +56,6 @@ TEST_CASE("a fresh block is empty and all of its storage is room", "[base][block
     CHECK(block->bytes().empty());
     CHECK(block->room().size() == block->capacity);
     CHECK(block->next == nullptr);
-    CHECK(block->next_run == nullptr);
-    CHECK(block->run_tail == nullptr);
-    CHECK(block->run_start == 0);
-    CHECK(block->run_length == 0);
     std::memset(block->data(), 0x5a, block->capacity);
     block->begin = 10;
     block->end = 30;
@@ -67,8 +63,7 @@ TEST_CASE("a fresh block is empty and all of its storage is room", "[base][block
     CHECK(block->bytes().size() == 20);
     CHECK(block->room().data() == block->data() + 30);
     CHECK(block->room().size() == block->capacity - 30);
-    block->next = block->next_run = block->run_tail = block;
-    block->run_start = block->run_length = 7;
+    block->next = block;
     pool.release(block);
   }
   CHECK(pool.cached_bytes() == BlockPool::class_bytes[0]);

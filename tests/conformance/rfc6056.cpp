@@ -3,7 +3,7 @@
 // What must be hard to guess: initial sequence numbers (RFC 6528) and source ports (RFC 6056).
 #include "../support/host.hpp"
 #include <tunic/device/tun_device.hpp>
-#include <tunic/os/entropy.hpp>
+#include <tunic/device/entropy.hpp>
 
 #include <algorithm>
 #include <array>

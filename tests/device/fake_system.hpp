@@ -6,7 +6,7 @@
 // scripted. It refuses what the kernel refuses, so a device that leaks a descriptor or asks in the
 // wrong order is found out.
 
-#include <tunic/os/system.hpp>
+#include <tunic/device/system.hpp>
 
 #include <algorithm>
 #include <cerrno>

@@ -176,7 +176,7 @@ def unprivileged(context):
     run("ip", "address", "add", "10.98.0.1/24", "dev", "kept0")
     run("ip", "link", "set", "kept0", "up")
     try:
-        with EchoServer(program, "--host", "none", "--address", "10.98.0.2", tun="kept0", prefix=prefix) as server:
+        with EchoServer(program, "--host", "10.98.0.1/24", "--address", "10.98.0.2", tun="kept0", prefix=prefix) as server:
             status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
             expect("\nCapEff:\t0000000000000000\n" in status and f"\nUid:\t{nobody}\t{nobody}\t" in status, status)
             text = run("nc", "-N", "-w", "5", "10.98.0.2", str(ECHO), input=b"from nobody\n")

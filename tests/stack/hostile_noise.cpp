@@ -173,6 +173,9 @@ class Storm {
       built = built.mss(static_cast<std::uint16_t>(random_.next())).sack_permitted();
       built = built.window_scale(static_cast<std::uint8_t>(random_.below(16)));
     }
+    if (choice % 5 == 0) {  // now and then older than the last one
+      built = built.timestamps(static_cast<std::uint32_t>(1000 + random_.below(10)), 0);
+    }
     if (choice > 4) built = built.payload(Bytes{random_bytes(random_.below(choice < 9 ? 40 : 1400))});
     const bool odd = random_.below(8) == 0;
     return built
@@ -231,6 +234,7 @@ class Storm {
       CAPTURE(name(reason));
       CHECK(stats.dropped(reason) > 0);
     }
+    CHECK((stats.dropped(Drop::paws) > 0) == Traits::timestamps);
   }
 
   static StackConfig config() {
@@ -260,7 +264,7 @@ TEST_CASE("a storm of random and damaged packets is survived and accounted for",
           "[stack][hostile]") {
   const std::uint64_t seed = 1;
   CAPTURE(seed);
-  Storm<DefaultTraits>{seed}.blow(cases(150'000, 10'000'000));
+  Storm<DefaultTraits>{seed}.blow(cases(200'000, 10'000'000));
 }
 
 TEST_CASE("a storm of random and damaged packets, with minimal traits", "[stack][hostile]") {

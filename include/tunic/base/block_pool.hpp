@@ -57,17 +57,13 @@ class NewMemorySource final : public MemorySource {
 };
 
 /// A header with its storage right behind it. The bytes in use are [begin, end) of the storage.
-/// Whoever holds a block owns it and may use `next` and the run fields as it likes; the pool clears
-/// them when it hands a block out.
+/// Whoever holds a block owns it and may use `next` as it likes; the pool clears it
+/// when it hands a block out.
 struct alignas(16) Block {
   Block* next = nullptr;
-  Block* next_run = nullptr;
-  Block* run_tail = nullptr;
   std::uint32_t capacity = 0;  ///< Bytes of storage; written by the pool alone.
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
-  std::uint32_t run_start = 0;
-  std::uint32_t run_length = 0;
   std::uint32_t size_class = 0;  ///< Written by the pool alone.
 
   [[nodiscard]] std::byte* data() noexcept {

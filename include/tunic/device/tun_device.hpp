@@ -17,8 +17,8 @@
 #include <tunic/base/error.hpp>
 #include <tunic/device/tun_options.hpp>
 #include <tunic/device/tun_setup.hpp>
-#include <tunic/os/entropy.hpp>
-#include <tunic/os/system.hpp>
+#include <tunic/device/entropy.hpp>
+#include <tunic/device/system.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/wire/address.hpp>
 

@@ -9,7 +9,7 @@
 
 #include <tunic/base/error.hpp>
 #include <tunic/device/tun_options.hpp>
-#include <tunic/os/system.hpp>
+#include <tunic/device/system.hpp>
 #include <tunic/wire/address.hpp>
 
 #include <array>

@@ -62,9 +62,10 @@ struct TxResult {
 };
 
 /// A carrier of IP packets. All calls are `noexcept`. `receive` fills a prefix of the batch with
-/// views of storage that stays valid until the next `receive`; the device may read into blocks of
-/// the pool and must give them back at the next `receive` (or when it is destroyed before the
-/// pool). A device that can't send now says `would_block`; one that drops silently is a lossy link.
+/// views of storage that stays valid until the next `receive`; `ok` without a packet means that it
+/// is to be called again. A device may read into blocks of the pool, which it gives back when it is
+/// destroyed at the latest: before the pool. A device that can't send now says `would_block`; one
+/// that drops silently is a lossy link.
 template <class D>
 concept Device = requires(D device, const D constant, std::span<RxPacket> rx, BlockPool& pool,
                           std::span<const TxPacket> tx) {

@@ -147,7 +147,7 @@ class Stack {
     } while (received.status == DeviceStatus::ok && received.count != 0 &&
              result.packets < config_.packets_per_poll);
     receive_status_ = received.status;
-    result.more = more_ = received.status == DeviceStatus::ok && received.count != 0;
+    result.more = more_ = received.status == DeviceStatus::ok;
     tcp_.expire();
     ip_.expire(tcp_.now);
     return result;

@@ -233,6 +233,8 @@ class Input {
       const bool sane = ack < block.left && block.left < block.right && block.right <= snd_.nxt;
       if (sane) snd_.sacked += static_cast<std::uint32_t>(block.right - block.left);
     }
+    // Hostile blocks may overlap.
+    snd_.sacked = std::min(snd_.sacked, static_cast<std::uint32_t>(snd_.nxt - ack));
   }
 
   // A peer that answers keeps a zero window open for ever (RFC 9293 MUST-37), unless nobody is left

@@ -254,7 +254,7 @@ class Output {
     if constexpr (Traits::sack) {
       if (cb_.sack && (dsack_.left != dsack_.right || !cb_.rcv.out_of_order.empty())) {
         segment.options.sack_count =
-            cb_.rcv.sack_blocks(segment.options.sack, dsack_, cb_.timestamps ? 3 : 4);
+            cb_.rcv.sack_blocks(segment.options.sack, dsack_, cb_.timestamps ? 3 : 4, acks_owed_);
         dsack_ = {};
       }
     }

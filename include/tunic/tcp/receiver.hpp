@@ -49,7 +49,7 @@ struct Receiver {
   std::uint32_t unacked = 0;  // in-order bytes since the last ACK that was sent
   std::uint32_t ts_recent = 0;
   Instant ts_recent_at{};
-  std::array<SeqNum, 4> recent{};  // a byte of each of the runs that grew last, latest first
+  std::array<SeqNum, 8> recent{};  // a byte of each of the runs that grew last, latest first
   SackBlock dsack{};               // to be reported once
   std::uint16_t acks_owed = 0;     // pure ACKs, one for each out-of-order or duplicate segment
   std::uint16_t mss = 536;         // largest payload seen, for "every second full segment"
@@ -143,9 +143,11 @@ struct Receiver {
   }
 
   /// Up to `room` blocks for an ACK: the duplicate to report, if any, then the runs that grew last
-  /// (RFC 2018 4).
+  /// (RFC 2018 4). It leaves the latest runs to as many ACKs that `follow` in the same turn, so
+  /// that each begins with the run that caused it.
   [[nodiscard]] std::uint8_t sack_blocks(std::array<SackBlock, 4>& blocks, SackBlock duplicate,
-                                         std::uint8_t room) const noexcept {
+                                         std::uint8_t room,
+                                         std::uint16_t follow = 0) const noexcept {
     std::uint8_t count = 0;
     if (duplicate.left != duplicate.right) {
       blocks[count++] = duplicate;
@@ -153,7 +155,9 @@ struct Receiver {
       if (around.left != around.right) blocks[count++] = around;  // RFC 2883 4, case 2
     }
     const std::uint8_t first_run = duplicate.left != duplicate.right ? 1 : 0;
-    for (std::uint8_t i = 0; i < recent_count && count < room; ++i) {
+    const std::uint8_t oldest = std::max<std::uint8_t>(recent_count, 1) - 1;
+    for (std::size_t i = std::min<std::size_t>(follow, oldest); i < recent_count && count < room;
+         ++i) {
       const SackBlock block = out_of_order.run_at(recent[i]);
       if (block.left == block.right) continue;
       bool shown = false;
@@ -225,7 +229,7 @@ struct Receiver {
 
   void note_recent(SeqNum seq) noexcept {
     const SackBlock run = out_of_order.run_at(seq);
-    std::array<SeqNum, 4> kept{seq};
+    std::array<SeqNum, 8> kept{seq};
     std::uint8_t count = 1;
     for (std::uint8_t i = 0; i < recent_count && count < kept.size(); ++i) {
       const bool same_run = run.left <= recent[i] && recent[i] < run.right;

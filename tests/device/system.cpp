@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "catch.hpp"
-#include <tunic/os/system.hpp>
+#include <tunic/device/system.hpp>
 
 #include <array>
 #include <cerrno>
@@ -12,7 +12,7 @@
 
 using namespace tunic;
 
-TEST_CASE("refused system calls are answered by the negative errno", "[os]") {
+TEST_CASE("refused system calls are answered by the negative errno", "[device]") {
   LinuxSystem system;
   std::array<std::byte, 8> room{};
   std::array pieces{iovec{room.data(), room.size()}};
@@ -27,7 +27,7 @@ TEST_CASE("refused system calls are answered by the negative errno", "[os]") {
   CHECK(system.writev(-1, pieces) == -EBADF);
 }
 
-TEST_CASE("system calls do what they are named after", "[os]") {
+TEST_CASE("system calls do what they are named after", "[device]") {
   LinuxSystem system;
   std::array<int, 2> ends{};
   REQUIRE(::pipe(ends.data()) == 0);

@@ -7,7 +7,7 @@
 
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/siphash.hpp>
-#include <tunic/os/system.hpp>
+#include <tunic/device/system.hpp>
 
 #include <cerrno>
 #include <cstdint>
@@ -30,14 +30,6 @@ template <EntropySystem S = LinuxSystem>
   if (!fill_with_entropy(std::as_writable_bytes(std::span{&key.k0, 1}), system)) return {};
   if (!fill_with_entropy(std::as_writable_bytes(std::span{&key.k1, 1}), system)) return {};
   return key;
-}
-
-/// A fresh word, to seed what is not secret; nothing when the system gives no entropy.
-template <EntropySystem S = LinuxSystem>
-[[nodiscard]] std::optional<std::uint64_t> entropy_word(S system = {}) noexcept {
-  std::uint64_t word = 0;
-  if (!fill_with_entropy(std::as_writable_bytes(std::span{&word, 1}), system)) return {};
-  return word;
 }
 
 namespace detail {
