@@ -104,7 +104,7 @@ report() {
 trap '[[ -z $stage_name ]] || printf "\n== FAILED: %s\n" "$stage_name" >&2' EXIT
 
 # GCC sees uninitialised members in the standard library once it has instrumented it.
-sanitizer_flags="-Og -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+sanitizer_flags="-O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 sanitizer_flags+=" -Wno-maybe-uninitialized"
 
 # Configures and builds in build/$1 with type $2, compiler $3 and flags $4.
@@ -118,7 +118,8 @@ configure() {
   local dir=$1 type=$2 compiler=$3 flags=$4
   # Assertions stay on but in Release.
   cmake -S . -B "$dir" -G Ninja -DCMAKE_BUILD_TYPE="$type" -DCMAKE_CXX_COMPILER="$compiler" \
-    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1" \
+    -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" \
+    -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" \
     -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DTUNIC_WARNINGS_AS_ERRORS=ON "${launcher[@]}" "${@:5}"
 }
 

@@ -290,8 +290,8 @@ TEST_CASE("a duplicate of queued data is followed by the block that holds it",
           "[conformance][2883-02]") {
   Server server{with_sack};
   auto& [host, listener, peer, connection] = server;
-  host.inject(peer.segment().seq(peer.seq + 500).payload("elsewhere"));
   host.inject(peer.segment().seq(peer.seq + 100).payload(std::string(200, 'x')));
+  host.inject(peer.segment().seq(peer.seq + 500).payload("elsewhere"));
   host.forget_sent();
   host.inject(peer.segment().seq(peer.seq + 100).payload(std::string(100, 'x')));
   CHECK(matches(host.take(), expect.ack(peer.seq).sack({{peer.seq + 100, peer.seq + 200},

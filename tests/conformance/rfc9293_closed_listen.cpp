@@ -94,12 +94,14 @@ TEST_CASE("a SYN to a listener is answered, and what it set up shows in the segm
   CHECK(matches(host.take(), expect.seq(iss + 1).ack(7006).payload("x")));
 }
 
-TEST_CASE("payload on a SYN is not acknowledged, not shown early and not lost",
+TEST_CASE("payload and FIN on a SYN are not acknowledged, not shown early and not lost",
           "[conformance][FSM-06]") {
   Host host;
   auto listener = host.stack.listen({.port = 80});
   Peer peer{host};
-  host.inject(peer.syn().payload("0123456789"));
+  const bool with_fin = GENERATE(true, false);
+  CAPTURE(with_fin);
+  host.inject(with_fin ? peer.syn().fin() : peer.syn().payload("0123456789"));
   const TcpSegment answer = host.take_tcp();
   CHECK(matches(*host.last, expect.flags("SA").ack(1001)));
   CHECK_FALSE(listener.accept().has_value());
@@ -109,8 +111,9 @@ TEST_CASE("payload on a SYN is not acknowledged, not shown early and not lost",
   peer.finish();
   auto connection = listener.accept();
   REQUIRE(connection.has_value());
+  CHECK(connection->state() == TcpState::established);
   CHECK(connection->readable_bytes() == 0);
-  // The peer has no ACK of it, so it sends it again.
+  // The peer has no ACK of them, so it sends them again.
   host.inject(peer.segment().fin().payload("0123456789"));
   CHECK(matches(host.take(), expect.flags("A").ack(1012)));
   CHECK(read_all(*connection) == "0123456789");

@@ -163,7 +163,7 @@ TEST_CASE("a user time-out counts from the data that waits, also when it is set 
   connection.send(as_bytes("never acknowledged"));
   host.turn();
   const Instant start = host.clock.now();
-  host.advance(1s);
+  host.advance(3500ms);  // the retransmission after that of 3 s comes after the time-out
   options.user_timeout = 5s;
   connection.set_options(options);
   host.turn();

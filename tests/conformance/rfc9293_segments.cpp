@@ -248,7 +248,10 @@ TEST_CASE("an ACK frees what it covers, and an older one overwrites no newer win
   CHECK(connection.info().snd_wnd == 5000);
   host.inject(peer.segment().ack(start + 2000).window(7000).payload("0123456789"));
   CHECK(connection.info().snd_wnd == 5000);
-  CHECK(read_all(connection) == "0123456789later");
+  // Nor does new data behind which an old acknowledgement comes.
+  host.inject(peer.segment().seq(peer.seq + 15).ack(start + 1000).window(9000).payload("!"));
+  CHECK(connection.info().snd_wnd == 5000);
+  CHECK(read_all(connection) == "0123456789later!");
 }
 
 TEST_CASE("an ACK from further back than the largest window is answered, its data discarded",
@@ -311,9 +314,11 @@ TEST_CASE("a FIN beyond a gap waits until the gap is filled", "[conformance][FSM
   CHECK(matches(host.take(), ack_of(peer)));
   CHECK(connection.state() == TcpState::established);
   CHECK_FALSE(connection.at_end());
-  // What lies beyond that FIN is no data.
-  host.inject(peer.segment().seq(peer.seq + 11).payload("beyond"));
-  CHECK(matches(host.take(), ack_of(peer)));
+  // What lies at and beyond that FIN is no data.
+  for (const std::uint32_t past : {10U, 11U}) {
+    host.inject(peer.segment().seq(peer.seq + past).payload("beyond"));
+    CHECK(matches(host.take(), ack_of(peer)));
+  }
   host.inject(peer.segment().payload("hello"));
   CHECK(matches(host.take(), expect.flags("A").ack(peer.seq + 11)));
   CHECK(connection.state() == TcpState::close_wait);

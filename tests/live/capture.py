@@ -36,7 +36,8 @@ def _tail(path):
         return file.read()
 
 
-# What tshark says of a segment. The rest of its flags are no faults: a full or closed window, an update of it.
+# What tshark says of a segment. The rest of its flags are no faults: a closed window, a probe of it, an answer to
+# what the kernel did.
 FAULTS = (
     "retransmission",
     "fast_retransmission",
@@ -44,9 +45,6 @@ FAULTS = (
     "out_of_order",
     "lost_segment",
     "ack_lost_segment",
-    "duplicate_ack",
-    "keep_alive",
-    "zero_window_probe",
 )
 FIELDS = ("ip.src", "tcp.flags.ack", "tcp.seq_raw", "tcp.ack_raw", "tcp.len", "tcp.window_size", "ip.checksum.status",
           "tcp.checksum.status", "tcp.checksum", "_ws.malformed")

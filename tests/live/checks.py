@@ -19,7 +19,7 @@ from support import (CLOSED, DISCARD, ECHO, HOST, LINE, STACK, EchoServer, LiveS
                      receive_all, run, wait_until)
 
 CHECKS = []
-LIMIT_SECONDS = 90  # of one check
+LIMIT_SECONDS = 120  # of one check
 MIB = 1 << 20
 
 
@@ -64,6 +64,12 @@ def perform(function, context):
         return "FAIL", f"{type(failure).__name__}: {failure}"
     finally:
         signal.alarm(0)
+
+
+def require_root(why):
+    """Root of a user namespace that an ordinary user has made is not meant."""
+    if pathlib.Path("/proc/self/uid_map").read_text().split()[2] == "1":
+        raise Skipped(f"needs root: {why}")
 
 
 class Context:
@@ -126,6 +132,7 @@ def transfer_half_closed(context):
 
 @check("256 MiB under tshark: well-formed, checksums good, in the window, nothing sent twice")
 def transfer_captured(context):
+    require_root("tcpdump can't change its groups here")
     path = context.scratch / "transfer.pcap"
     with context.echo_server(), capture(path):
         result = Transfer(256 * MIB, half_close=True)
@@ -159,8 +166,7 @@ def interrupt(context):
 
 @check("a device made beforehand for nobody serves nobody without privilege")
 def unprivileged(context):
-    if pathlib.Path("/proc/self/uid_map").read_text().split()[2] == "1":
-        raise Skipped("there is no other user in a user namespace: needs root")
+    require_root("there is no other user here")
     nobody = "65534"
     prefix = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", "--no-new-privs",
               "--inh-caps=-all", "--bounding-set=-all")
@@ -313,7 +319,7 @@ def server_closes(context):
         server.expect_nothing_left(seconds=10)
         took = time.monotonic() - start
         lasts = 2 * server.MSL_SECONDS
-        expect(lasts / 2 < took < lasts + 1, f"TIME-WAIT lasted {took:.2f} s of {lasts}")
+        expect(lasts / 2 < took < lasts + 2, f"TIME-WAIT lasted {took:.2f} s of {lasts}")
 
 
 @check("the stack connects to a listener of the kernel")

@@ -43,7 +43,14 @@ refusal=$("${isolate[@]}" "$build/tests/tunic_live_server" tun0 10.99.0.1/24 10.
 
 scratch=$(mktemp -d)
 child=
-trap '[[ -z $child ]] || kill -KILL "$child" 2>/dev/null || true; rm -rf "$scratch"' EXIT
+clean_up() {
+  if [[ -n $child ]]; then
+    kill -KILL "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+  fi
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
 "${isolate[@]}" python3 "$here/checks.py" "$build" "$scratch" "${@:2}" &
 child=$!
 code=0

@@ -217,8 +217,9 @@ int main(int argc, char** argv) try {
     return 2;
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  auto tun =
-      tunic::TunDevice::open({.name = argv[1], .host_address = tunic::IpCidr::parse(argv[2])});
+  // A queue in which no reset is lost: nobody would repeat it.
+  auto tun = tunic::TunDevice::open(
+      {.name = argv[1], .host_address = tunic::IpCidr::parse(argv[2]), .queue_packets = 10'000});
   tunic::StackConfig config{.addresses = {*tunic::IpAddress::parse(argv[3])}};
   config.tcp.msl = std::chrono::milliseconds{std::atoi(argv[4])};
   Server server{std::move(tun), std::move(config)};

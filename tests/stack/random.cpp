@@ -167,6 +167,11 @@ class World {
   }
 
   void finish() {
+    for (Program& program : programs_) {  // a reset that was lost is not sent again
+      ConnectionOptions options = program.connection.options();
+      options.keepalive = {.enabled = true, .idle = 10s, .interval = 10s};
+      if (program.connection) program.connection.set_options(options);
+    }
     const bool finished = link_.run_until(
         [&] {
           take_news();
@@ -178,6 +183,8 @@ class World {
     for (const Program& program : programs_) {
       CAPTURE(program.stream, program.sent, program.wanted, program.received);
       CAPTURE(program.may_read, program.may_write, name(program.connection.state()));
+      CAPTURE(program.other->sent, program.other->wanted, program.other->rude);
+      CAPTURE(name(program.other->connection.state()), program.other->may_write);
       CHECK_FALSE(static_cast<bool>(program.connection));
     }
     REQUIRE(finished);

@@ -12,6 +12,7 @@
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/wire/address.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,12 @@ struct DeviceCaps {
   std::size_t mtu_bytes = 1500;  ///< Largest IP packet, header included, in both directions.
   std::size_t tx_batch = 64;     ///< Packets that one `send` can make good use of.
 };
+
+/// The MTU that a stack reckons with: no less than IPv4's smallest (RFC 791 3.2), no more than IP
+/// can say.
+[[nodiscard]] inline std::uint16_t usable_mtu(const DeviceCaps& caps) noexcept {
+  return static_cast<std::uint16_t>(std::clamp<std::size_t>(caps.mtu_bytes, 68, 0xffff));
+}
 
 /// The outcome of a device call beside its count.
 enum class DeviceStatus : std::uint8_t {

@@ -37,6 +37,7 @@ class Egress {
   /// Sends all that may be sent now, as far as the device takes it.
   void run() noexcept {
     status_ = DeviceStatus::ok;
+    replans_ = 0;
     send_icmp();
     send_replies();
     send_connections();
@@ -53,6 +54,7 @@ class Egress {
  private:
   static constexpr std::size_t batch_size = 64;
   static constexpr std::size_t max_pieces = 24;  // of one packet
+  static constexpr unsigned max_replans = 16;    // of one run: a device that can't settle is full
   static constexpr std::size_t header_room = 60 + tcp_max_header_bytes;
   static constexpr std::byte garbage[1] = {};
 
@@ -97,7 +99,10 @@ class Egress {
       }
       const auto plan = output->next();
       if (!plan) break;
-      stage(cb, *plan);
+      if (stage(cb, *plan)) continue;
+      submit();  // what comes next follows what was cut
+      if (stopped()) return tcp_.want_output(cb);
+      output.emplace(tcp_, cb);
     }
     if (count_ != 0 && staged_[count_ - 1].cb == &cb) {
       staged_[count_ - 1].last = true;
@@ -107,7 +112,8 @@ class Egress {
     }
   }
 
-  void stage(Control& cb, const SegmentPlan& plan) noexcept {
+  // False when the packet holds less than was planned.
+  bool stage(Control& cb, const SegmentPlan& plan) noexcept {
     Staged& staged = staged_[count_] = {.cb = &cb, .plan = plan};
     const std::size_t first = pieces_used_;
     const std::span<Bytes> room = std::span{pieces_}.subspan(first + 1, max_pieces);
@@ -119,7 +125,8 @@ class Egress {
       room[pieces++] = garbage;
     }
     const std::uint8_t traffic_class = static_cast<std::uint8_t>(cb.options.dscp << 2);
-    add_tcp(cb.key, plan.segment, cb.options.ttl, traffic_class, pieces, plan.reason);
+    add_tcp(cb.key, staged.plan.segment, cb.options.ttl, traffic_class, pieces, plan.reason);
+    return staged.plan.payload_length == plan.payload_length;
   }
 
   // A payload in more pieces than a packet may have is sent in part; what the plan says must be
@@ -163,7 +170,7 @@ class Egress {
     for (std::size_t i = 0; i < count_; ++i) {
       Staged& staged = staged_[i];
       if (i >= accepted) {
-        tcp_.want_output(*staged.cb);
+        Output<Traits>::refused(tcp_, *staged.cb, staged.plan);
         continue;
       }
       Output<Traits>::commit(tcp_, *staged.cb, staged.plan);
@@ -183,8 +190,8 @@ class Egress {
       accepted += result.accepted;
       status_ = result.status;
       if (status_ == DeviceStatus::replan) {
-        tcp_.mtu =
-            static_cast<std::uint16_t>(std::min<std::size_t>(device_.caps().mtu_bytes, 0xffff));
+        tcp_.mtu = usable_mtu(device_.caps());
+        if (++replans_ > max_replans) status_ = DeviceStatus::would_block;
         break;
       }
       if (status_ != DeviceStatus::ok) break;
@@ -264,6 +271,7 @@ class Egress {
   IcmpReplies& icmp_;
   Stats& stats_;
   DeviceStatus status_ = DeviceStatus::ok;
+  unsigned replans_ = 0;  // of this run
   std::size_t count_ = 0;
   std::size_t pieces_used_ = 0;
   std::array<TxPacket, batch_size> packets_;

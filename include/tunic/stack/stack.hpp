@@ -62,7 +62,8 @@ class Stack {
         seed_{config_.seed ? config_.seed : entropy_of(device_)},
         ip_{config_.ip, LocalAddresses{config_.addresses, config_.any_address}, pool_, stats_,
             seed_.value_or(SipKey{})},
-        tcp_{config_.tcp, pool_, stats_, seed_.value_or(SipKey{}), mtu_of(device_), ip_.addresses},
+        tcp_{config_.tcp,  pool_, stats_, seed_.value_or(SipKey{}), usable_mtu(device_.caps()),
+             ip_.addresses},
         egress_{device_, tcp_, ip_.replies, stats_} {
     error = check();
     tcp_.largest_datagram =
@@ -135,7 +136,7 @@ class Stack {
   /// the last turn left.
   PollResult poll(Instant now) noexcept {
     advance(now);
-    if (egress_.pending()) egress_.run();
+    send();
     PollResult result;
     RxResult received;
     do {
@@ -156,9 +157,7 @@ class Stack {
   /// Sends all that is due, as far as the device takes it.
   void flush(Instant now) noexcept {
     advance(now);
-    if (!egress_.pending()) return;
-    egress_.run();
-    if (egress_.status() == DeviceStatus::down) retry_at_ = tcp_.now + down_retry;
+    send();
   }
 
   /// The next connection that has news, or nothing. The event stands for all that happened since
@@ -259,10 +258,6 @@ class Stack {
   }
 #endif
 
-  static std::uint16_t mtu_of(const D& device) noexcept {
-    return static_cast<std::uint16_t>(std::clamp<std::size_t>(device.caps().mtu_bytes, 68, 0xffff));
-  }
-
   static std::optional<SipKey> entropy_of(D& device) noexcept {
     if constexpr (SeededDevice<D>) return device.entropy();
     return std::nullopt;
@@ -281,6 +276,12 @@ class Stack {
                       tcp.min_rto.count() > 0 && tcp.min_rto <= tcp.max_rto &&
                       tcp.min_path_mtu >= 68 && config_.packets_per_poll != 0;
     return make_error_code(sane ? Errc::none : Errc::invalid_argument);
+  }
+
+  void send() noexcept {
+    if (!egress_.pending()) return;
+    egress_.run();
+    if (egress_.status() == DeviceStatus::down) retry_at_ = tcp_.now + down_retry;
   }
 
   void advance(Instant now) noexcept {

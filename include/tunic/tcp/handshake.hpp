@@ -137,6 +137,7 @@ class Handshake {
   /// for the user.
   void established(Control& cb) noexcept {
     cb.state = cb.snd.fin_queued ? TcpState::fin_wait_1 : TcpState::established;
+    cb.snd.syn_acked = true;
     cb.snd.timing = false;
     cb.deadlines.retransmit = never;
     cb.deadlines.user = never;

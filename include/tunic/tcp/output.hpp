@@ -74,11 +74,13 @@ class Output {
       return plan_ack();
     }
     if (synchronized(cb_.state)) {
+      const SackBlock dsack = dsack_;
       if (resend_) {
         resend_ = false;
         if (auto plan = plan_resend()) return plan;
       }
       if (auto plan = plan_data()) return plan;
+      dsack_ = dsack;  // not reported yet
       if (probe_ || keepalive_due_) return plan_probe();
     }
     if (ack_now_) return plan_ack();
@@ -94,7 +96,7 @@ class Output {
   static void settle(Core& core, Control& cb, Blocked blocked) noexcept {
     Sender& snd = cb.snd;
     if (!synchronized(cb.state) || !snd.has_work()) return;
-    if (blocked == Blocked::window && !snd.outstanding() && cb.deadlines.retransmit == never) {
+    if (blocked == Blocked::window && cb.deadlines.retransmit == never) {
       snd.persisting = true;
       snd.progress_at = core.now;
       cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
@@ -131,6 +133,15 @@ class Output {
       cb.rcv.acknowledged(plan.segment.ack, plan.edge);
       cb.deadlines.ack = never;
     }
+    core.arm(cb);
+  }
+
+  /// The device has not accepted a plan. The user's patience does not wait for the device.
+  static void refused(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
+    core.want_output(cb);
+    if (plan.sequence_length() == 0 || cb.deadlines.user != never) return;
+    cb.snd.progress_at = core.now;
+    cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
     core.arm(cb);
   }
 
@@ -204,6 +215,7 @@ class Output {
 
   SegmentPlan plan_syn() noexcept {
     syn_due_ = false;
+    nxt_ = std::max(nxt_, cb_.snd.iss + 1);
     SegmentPlan plan;
     plan.kind = SegmentKind::syn;
     plan.reason = TxReason::control;
@@ -333,6 +345,7 @@ class Output {
       return false;
     }
     if (length == congestion && congestion < usable) {
+      if (next_ == cb_.snd.una) return true;  // nothing is in flight whose ACK would bring more
       blocked_ = Blocked::congestion;
       return false;
     }

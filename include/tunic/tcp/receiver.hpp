@@ -168,6 +168,12 @@ struct Receiver {
     return count;
   }
 
+  /// The application has read `count` bytes.
+  void consume(std::size_t count, BlockPool& pool) noexcept {
+    queue.consume(std::min(count, queue.size()), pool);
+    if (urgent_remaining() == 0) urgent = false;  // the mark must not come back at a wrap-around
+  }
+
   /// An ACK with these blocks and this edge has left.
   void acknowledged(SeqNum ack, SeqNum promised_edge) noexcept {
     last_ack_sent = ack;
@@ -189,7 +195,9 @@ struct Receiver {
     return up <= reading ? 0 : static_cast<std::uint32_t>(up - reading);
   }
 
+  /// Drops everything. An end that lies behind lost bytes is not reached any more.
   void clear(BlockPool& pool) noexcept {
+    if (!queue.empty()) fin_taken = false;
     queue.clear(pool);
     out_of_order.clear(pool);
     recent_count = 0;
@@ -199,10 +207,18 @@ struct Receiver {
   void take_in_order(Bytes data, BlockPool& pool, Accepted& result) noexcept {
     // A peer that sends byte by byte into a rounded-up edge can't push the queue beyond one unit of
     // it.
+    const std::size_t offered = data.size();
     const std::size_t cap = std::size_t{limit} + (std::size_t{1} << scale);
     const std::size_t room = cap - std::min(cap, queue.size());
-    const std::size_t taken = queue.append(data.first(std::min(data.size(), room)), pool);
-    result.refused = taken < data.size();
+    data = data.first(std::min(offered, room));
+    std::size_t taken = queue.append(data, pool);
+    if (taken < data.size() && !out_of_order.empty()) {
+      // What lies beyond the hole must not keep the hole from being filled (RFC 2018 8 allows it).
+      out_of_order.clear(pool);
+      recent_count = 0;
+      taken += queue.append(data.subspan(taken), pool);
+    }
+    result.refused = taken < offered;
     nxt = nxt + static_cast<std::uint32_t>(taken);
     result.in_order = taken;
     if (!result.refused && !out_of_order.empty()) {

@@ -36,6 +36,7 @@ class Recovery {
       advance_recovery(ack, bytes);
     } else {
       snd.inflation = 0;
+      if (snd.recover < ack) snd.recover = ack;  // it stays within reach of SND.UNA
       cb_.congestion.on_ack({.now = core_.now,
                              .bytes_acked = bytes,
                              .flight_before = flight,
@@ -87,6 +88,7 @@ class Recovery {
     snd.inflation = 0;
     snd.dup_acks = 0;
     snd.timing = false;
+    snd.resend = false;
     snd.next = snd.una;
     snd.force = true;
     core_.want_output(cb_);
@@ -118,6 +120,7 @@ class Recovery {
     const std::uint32_t mss = core_.full_payload(cb_);
     if (snd.recover <= ack) {
       snd.recovering = false;
+      snd.resend = false;
       snd.inflation = 0;
       cb_.congestion.on_recovery_end(snd.in_flight(), mss);
       return;

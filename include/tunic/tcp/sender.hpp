@@ -46,6 +46,7 @@ struct Sender {
   std::uint8_t scale = 0;  // Snd.Wind.Shift
   std::uint8_t dup_acks = 0;
   std::uint8_t retries = 0;  // time-outs since the last progress
+  bool syn_acked = false;    // `una` is past our SYN
   bool recovering = false;   // in fast recovery
   bool resend = false;       // one segment at `una` is to be sent again now
   bool timing = false;
@@ -64,7 +65,7 @@ struct Sender {
   }
 
   /// Sequence number of the first byte in the queue.
-  [[nodiscard]] SeqNum data_begin() const noexcept { return una == iss ? iss + 1 : una; }
+  [[nodiscard]] SeqNum data_begin() const noexcept { return syn_acked ? una : iss + 1; }
   /// One past the last byte written: the FIN's sequence number once it is queued.
   [[nodiscard]] SeqNum data_end() const noexcept {
     if (fin_acked) return una - 1;

@@ -123,8 +123,8 @@ class TcpCore {
     entry.rcv_nxt = cb.rcv.nxt;
     entry.ts_recent = cb.rcv.ts_recent;
     entry.timestamps = cb.timestamps;
-    entry.window = static_cast<std::uint16_t>(
-        std::min<std::uint32_t>(cb.rcv.window() >> cb.rcv.scale, 0xffff));
+    SeqNum edge;
+    entry.window = cb.rcv.window_field(edge);  // not less than what was offered
     if (cb.rcv.ack_now || cb.rcv.acks_owed != 0) acknowledge_time_wait(entry);
     leave(cb, std::exchange(cb.state, TcpState::time_wait));
     time_wait.add(entry, now + 2 * config.msl);

@@ -38,7 +38,7 @@ class UserCalls {
   }
 
   void consume(std::size_t count) noexcept {
-    cb_.rcv.queue.consume(std::min(count, cb_.rcv.queue.size()), core_.pool);
+    cb_.rcv.consume(count, core_.pool);
     if (can_receive(cb_.state) && cb_.rcv.update_due()) core_.want_output(cb_);
   }
 
