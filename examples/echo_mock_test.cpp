@@ -39,7 +39,7 @@ class EchoService {
     for (Bytes view = peer.readable(); !view.empty(); view = peer.readable()) {
       const std::size_t taken = peer.send(view).bytes;
       peer.consume(taken);
-      if (taken < view.size()) return;  // the rest when there is room again
+      if (taken < view.size()) return;
     }
   }
 
@@ -141,9 +141,12 @@ void test_handshake() {
 
 }  // namespace
 
-int main() {
+int main() try {
   test_conversation();
   test_bad_link();
   test_handshake();
   return failures == 0 ? 0 : 1;
+} catch (const std::exception& error) {
+  check(false, error.what());
+  return 1;
 }

@@ -96,18 +96,18 @@ void print(const TracedPacket& packet) { std::puts(to_text(packet.bytes).c_str()
 int main(int argc, char** argv) try {
   Settings settings;
   for (int i = 1; i < argc; ++i) {
-    const std::string option = argv[i];
+    std::string option = argv[i];
     if (option == "--help") return std::fputs(usage, stdout) < 0;
     if (option == "--trace" && (settings.trace = true)) continue;
     const std::string value = ++i < argc ? argv[i] : "";
     if (take(settings, option, value)) continue;
-    throw std::invalid_argument{option + " can't be '" + value + "', see --help"};
+    throw std::invalid_argument{option.append(" can't be '").append(value).append("'")};
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   sigset_t ending;
   sigemptyset(&ending);
   for (const int signal : {SIGINT, SIGTERM}) sigaddset(&ending, signal);
-  sigprocmask(SIG_BLOCK, &ending, nullptr);
+  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   const int signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
   auto tun = TunDevice::open({.name = settings.tun, .host_address = settings.host});
   const std::string address = settings.address->to_string();

@@ -91,34 +91,30 @@ bool print_table(const Settings& settings) {
 void take(Settings& settings, const std::string& option, const std::string& value) {
   char* end = nullptr;
   const double number = std::strtod(value.c_str(), &end);
-  if (*end != '\0' || !(number > 0 && number < 1e9)) {
-    throw std::invalid_argument{"not a number above 0 and below 10^9"};
-  }
+  const bool good = *end == '\0' && number > 0 && number < 1e9;
   if (option == "--seconds") {
     settings.seconds = number;
   } else if (option == "--rate") {
     settings.megabits_per_second = number;
   } else if (option == "--seed") {
-    settings.seed = static_cast<std::uint64_t>(number);
+    settings.seed = good ? static_cast<std::uint64_t>(number) : 0;
   } else {
-    throw std::invalid_argument{"there is no such option"};
+    throw std::invalid_argument{"there is no option " + option + ", see --help"};
   }
+  if (!good) throw std::invalid_argument{option + " can't be '" + value + "', see --help"};
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   Settings settings;
   for (int i = 1; i < argc; i += 2) {
-    const std::string option = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    const std::string option = argv[i];
     if (option == "--help") return std::fputs(usage, stdout) < 0;
-    try {
-      take(settings, option, value);
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "netsim: %s %s: %s, see --help\n", option.c_str(), value.c_str(),
-                   error.what());
-      return 2;
-    }
+    take(settings, option, i + 1 < argc ? argv[i + 1] : "");
   }
   return print_table(settings) ? 0 : 1;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "netsim: %s\n", error.what());
+  return 2;
 }

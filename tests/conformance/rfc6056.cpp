@@ -2,8 +2,8 @@
 
 // What must be hard to guess: initial sequence numbers (RFC 6528) and source ports (RFC 6056).
 #include "../support/host.hpp"
-#include <tunic/device/tun_device.hpp>
 #include <tunic/device/entropy.hpp>
+#include <tunic/device/tun_device.hpp>
 
 #include <algorithm>
 #include <array>

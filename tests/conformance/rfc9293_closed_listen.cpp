@@ -101,7 +101,8 @@ TEST_CASE("payload and FIN on a SYN are not acknowledged, not shown early and no
   Peer peer{host};
   const bool with_fin = GENERATE(true, false);
   CAPTURE(with_fin);
-  host.inject(with_fin ? peer.syn().fin() : peer.syn().payload("0123456789"));
+  const auto syn = peer.syn().payload("0123456789");
+  host.inject(with_fin ? syn.fin() : syn);
   const TcpSegment answer = host.take_tcp();
   CHECK(matches(*host.last, expect.flags("SA").ack(1001)));
   CHECK_FALSE(listener.accept().has_value());

@@ -4,11 +4,10 @@
 // their places, and what is held stays within its limits. The fragments of one packet, however it
 // is cut, in any order and with copies: the packet is delivered.
 
+#include "../support/invariants.hpp"
 #include "script.hpp"
 #include <tunic/ip/fragments.hpp>
 #include <tunic/ip/icmp_reply.hpp>
-
-#include "../support/invariants.hpp"
 
 #include <algorithm>
 #include <array>
@@ -93,8 +92,8 @@ void any_fragments(Script& script, World& world) {
     header.id = static_cast<std::uint16_t>(id);
     header.more_fragments = (choice & 16) != 0;
     const bool far = (choice & 32) != 0;
-    header.fragment_offset_bytes = static_cast<std::uint16_t>((far ? script.word() & 0x1fff
-                                                                   : script.byte() % 16U) * 8);
+    header.fragment_offset_bytes =
+        static_cast<std::uint16_t>((far ? script.word() & 0x1fff : script.byte() % 16U) * 8);
     header.tos = script.byte() & 3;
     std::size_t size = script.byte() * (far ? 8U : 1U);
     if (header.more_fragments) size = size / 8 * 8;

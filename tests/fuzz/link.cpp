@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Two stacks and a link that does to each packet what the fuzzer's bytes say: loses, doubles, delays
-// or damages it. The programs on both ends write, read and close as the bytes say too. When the
-// bytes run out the link is perfect: then both streams must arrive whole and unchanged, both ends
-// must close, and nothing may be left.
+// Two stacks and a link that does to each packet what the fuzzer's bytes say: loses, doubles,
+// delays or damages it. The programs on both ends write, read and close as the bytes say too. When
+// the bytes run out the link is perfect: then both streams must arrive whole and unchanged, both
+// ends must close, and nothing may be left.
 
+#include "../support/invariants.hpp"
 #include "script.hpp"
 #include <tunic/device/mock_device.hpp>
 #include <tunic/stack/stack.hpp>
-
-#include "../support/invariants.hpp"
 
 #include <algorithm>
 #include <array>
@@ -166,7 +165,8 @@ class World {
       const auto segment = ip ? parse_tcp(ip->payload, ip->header.src, ip->header.dst) : Drop{};
       if (segment && segment->has(TcpFlags::ack)) {
         const bool scaled = !segment->has(TcpFlags::syn) && ends_[1 - to].connection;
-        end.watch.allowed(segment->ack, std::uint32_t{segment->window} << (scaled ? shift(1 - to) : 0));
+        end.watch.allowed(segment->ack,
+                          std::uint32_t{segment->window} << (scaled ? shift(1 - to) : 0));
       }
       fuzz::trace(now_, "  came", bytes);
       end.stack.device().inject(bytes);

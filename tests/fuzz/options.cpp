@@ -3,10 +3,9 @@
 // TCP options on any bytes: parsed, written and parsed again they are the same, but for the SACK
 // blocks that found no room. The writer keeps its promises for any value.
 
+#include "../support/invariants.hpp"
 #include "script.hpp"
 #include <tunic/wire/tcp_options.hpp>
-
-#include "../support/invariants.hpp"
 
 #include <array>
 #include <vector>

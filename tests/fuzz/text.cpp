@@ -2,11 +2,10 @@
 
 // The text renderer on any bytes: one line of printable characters.
 
+#include "../support/invariants.hpp"
 #include "script.hpp"
 #include <tunic/testing/segment.hpp>
 #include <tunic/wire/text.hpp>
-
-#include "../support/invariants.hpp"
 
 #include <algorithm>
 #include <string>

@@ -3,6 +3,7 @@
 // Parsers of `wire/` on any bytes: what parses is written again, and parses to the same value.
 // Views lie within what was parsed.
 
+#include "../support/invariants.hpp"
 #include "script.hpp"
 #include <tunic/testing/segment.hpp>
 #include <tunic/wire/address.hpp>
@@ -10,8 +11,6 @@
 #include <tunic/wire/ipv4.hpp>
 #include <tunic/wire/tcp.hpp>
 #include <tunic/wire/udp.hpp>
-
-#include "../support/invariants.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -22,8 +21,8 @@ using test::demand;
 namespace {
 
 bool within(Bytes part, Bytes whole) {
-  return part.empty() || (part.data() >= whole.data() &&
-                          part.data() + part.size() <= whole.data() + whole.size());
+  return part.empty() ||
+         (part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size());
 }
 bool same(Bytes a, Bytes b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
 
@@ -92,8 +91,8 @@ void udp(Bytes bytes) {
   write_udp_header(again, *datagram, src, dst);
   again.insert(again.end(), datagram->payload.begin(), datagram->payload.end());
   const auto twice = parse_udp(again, src, dst);
-  demand(twice && twice->src_port == datagram->src_port &&
-             twice->dst_port == datagram->dst_port && same(twice->payload, datagram->payload),
+  demand(twice && twice->src_port == datagram->src_port && twice->dst_port == datagram->dst_port &&
+             same(twice->payload, datagram->payload),
          "a datagram comes back");
 }
 

@@ -65,8 +65,8 @@ struct Scene {
 
   [[nodiscard]] LiveNumbers live() const {
     const TcpState state = connection.state();
-    const bool fin_in_flight = state == TcpState::fin_wait_1 || state == TcpState::closing ||
-                               state == TcpState::last_ack;
+    const bool fin_in_flight =
+        state == TcpState::fin_wait_1 || state == TcpState::closing || state == TcpState::last_ack;
     return {.rcv_nxt = peer.seq,
             .rcv_edge = peer.seq + (connection ? connection.info().rcv_wnd : 0xffff),
             .snd_una = fin_in_flight ? peer.ack - 1 : peer.ack,

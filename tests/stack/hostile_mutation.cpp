@@ -93,8 +93,8 @@ void play_all(const Conversation& conversation, Damage&& damage) {
 // IP's header, the transport's with its options, and what an ICMP error quotes.
 std::size_t header_bytes(const Packet& bytes) {
   const Decoded packet = testing::decode(bytes);
-  return bytes.size() - (packet.icmp && packet.icmp->is_error() ? std::size_t{0}
-                                                                : packet.payload().size());
+  return bytes.size() -
+         (packet.icmp && packet.icmp->is_error() ? std::size_t{0} : packet.payload().size());
 }
 
 void set_total_length(Packet& packet) {

@@ -162,8 +162,8 @@ class Storm {
 
   Packet segment() {
     constexpr auto syn = TcpFlags::syn, ack = TcpFlags::ack, fin = TcpFlags::fin;
-    constexpr std::array<TcpFlags, 8> usual{syn, ack, ack, ack, ack | TcpFlags::psh,
-                                            ack | fin, ack | TcpFlags::urg, TcpFlags::rst};
+    constexpr std::array<TcpFlags, 8> usual{
+        syn, ack, ack, ack, ack | TcpFlags::psh, ack | fin, ack | TcpFlags::urg, TcpFlags::rst};
     const std::uint64_t choice = random_.below(10);
     auto built = plain_segment(random_.below(ports));
     built = built.window(static_cast<std::uint16_t>(random_.next()));
@@ -176,11 +176,13 @@ class Storm {
     if (choice % 5 == 0) {  // now and then older than the last one
       built = built.timestamps(static_cast<std::uint32_t>(1000 + random_.below(10)), 0);
     }
-    if (choice > 4) built = built.payload(Bytes{random_bytes(random_.below(choice < 9 ? 40 : 1400))});
+    if (choice > 4)
+      built = built.payload(Bytes{random_bytes(random_.below(choice < 9 ? 40 : 1400))});
     const bool odd = random_.below(8) == 0;
     return built
-        .flags(odd ? TcpFlags{static_cast<std::uint8_t>(random_.next())}
-                   : choice == 0 ? syn : usual[random_.below(usual.size())])
+        .flags(odd           ? TcpFlags{static_cast<std::uint8_t>(random_.next())}
+               : choice == 0 ? syn
+                             : usual[random_.below(usual.size())])
         .packet();
   }
 
@@ -246,11 +248,11 @@ class Storm {
   Random random_;
   BasicHost<Traits> host_{config()};
   BasicBystander<Traits> bystander_{host_};
-  typename BasicHost<Traits>::Listener listener_{host_.stack.listen(
-      {.port = 80,
-       .backlog = 6,
-       .syn_backlog = 6,
-       .connection = {.send_buffer = 20'000, .receive_buffer = 20'000}})};
+  typename BasicHost<Traits>::Listener listener_{
+      host_.stack.listen({.port = 80,
+                          .backlog = 6,
+                          .syn_backlog = 6,
+                          .connection = {.send_buffer = 20'000, .receive_buffer = 20'000}})};
   std::vector<typename BasicHost<Traits>::Connection> connections_;
   std::array<SegmentWatch, ports> watches_{};
   std::array<std::uint8_t, ports> scales_{};

@@ -267,10 +267,9 @@ class World {
 
   void take_news() {
     while (auto accepted = listener_.accept()) {
-      const auto found =
-          std::find_if(ports_.rbegin(), ports_.rend(), [&](const auto& entry) {
-            return entry.first == accepted->remote().port;
-          });
+      const auto found = std::find_if(ports_.rbegin(), ports_.rend(), [&](const auto& entry) {
+        return entry.first == accepted->remote().port;
+      });
       REQUIRE(found != ports_.rend());
       Program& server = *found->second;
       if (server.connection) server.leave();

@@ -47,10 +47,9 @@ inline void demand_one_fate(const Stats& before, const Stats& after) {
   };
   demand(after.ip.packets_in - before.ip.packets_in == 1, "one packet came in");
   const std::uint64_t fragments = after.ip.fragments_in - before.ip.fragments_in;
-  std::uint64_t refused =
-      drops({Drop::too_short, Drop::bad_version, Drop::bad_header_length, Drop::bad_total_length,
-             Drop::bad_ip_checksum, Drop::bad_ip_option, Drop::source_routed, Drop::martian_source,
-             Drop::not_for_us});
+  std::uint64_t refused = drops({Drop::too_short, Drop::bad_version, Drop::bad_header_length,
+                                 Drop::bad_total_length, Drop::bad_ip_checksum, Drop::bad_ip_option,
+                                 Drop::source_routed, Drop::martian_source, Drop::not_for_us});
   if (fragments == 0) refused += drops({Drop::bad_fragment});
   demand(refused + fragments <= 1, "a packet is counted once by IP");
   const std::uint64_t up = 1 - refused - fragments + after.ip.reassembled - before.ip.reassembled;
@@ -60,12 +59,11 @@ inline void demand_one_fate(const Stats& before, const Stats& after) {
       drops({Drop::tcp_to_broadcast, Drop::tcp_too_short, Drop::bad_data_offset,
              Drop::bad_tcp_checksum, Drop::bad_tcp_option});
   const std::uint64_t unknown = drops({Drop::unknown_protocol});
-  std::uint64_t icmp = drops({Drop::icmp_too_short, Drop::bad_icmp_checksum,
-                              Drop::broadcast_or_multicast, Drop::icmp_unknown_type,
-                              Drop::icmp_bad_quote}) +
-                       after.ip.echo_replies - before.ip.echo_replies +
-                       std::max(after.ip.icmp_errors_in - before.ip.icmp_errors_in,
-                                drops({Drop::icmp_unmatched}));
+  std::uint64_t icmp =
+      drops({Drop::icmp_too_short, Drop::bad_icmp_checksum, Drop::broadcast_or_multicast,
+             Drop::icmp_unknown_type, Drop::icmp_bad_quote}) +
+      after.ip.echo_replies - before.ip.echo_replies +
+      std::max(after.ip.icmp_errors_in - before.ip.icmp_errors_in, drops({Drop::icmp_unmatched}));
   // An unknown protocol is answered by ICMP too, and the answer may be held back.
   if (tcp + unknown == 0) icmp += drops({Drop::icmp_rate_limited, Drop::reply_queue_full});
   demand(tcp + unknown + icmp == up, "what is handed up is counted once by its protocol");

@@ -153,8 +153,7 @@ TEST_CASE("fast retransmit still works gigabytes after the last loss", "[tcp][re
 }
 
 TEST_CASE("what waits for a device is given up when the user's patience ends", "[tcp][egress]") {
-  const auto status = GENERATE(DeviceStatus::would_block, DeviceStatus::down,
-                               DeviceStatus::failed);
+  const auto status = GENERATE(DeviceStatus::would_block, DeviceStatus::down, DeviceStatus::failed);
   SECTION("a SYN") {
     Host host;
     Peer peer{host};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// The stack's notion of time. It is an argument everywhere: `StackClock` has no `now()`, so a wall clock can't
-// be passed by accident. `os/steady_clock.hpp` makes instants of the system's monotonic clock; tests and
-// simulators use `ManualClock`.
+// The stack's notion of time. It is an argument everywhere: `StackClock` has no `now()`, so a wall
+// clock can't be passed by accident. `os/steady_clock.hpp` makes instants of the system's monotonic
+// clock; tests and simulators use `ManualClock`.
 
 #include <chrono>
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace tunic::inline v0 {
 /// Nanoseconds: fine enough for pacing, wide enough for 292 years.
 using Duration = std::chrono::nanoseconds;
 
-/// A clock type that can't be read. Its epoch is whatever the embedder chose; only differences matter.
+/// A clock type that can't be read. Its epoch is whatever the embedder chose; only differences
+/// matter.
 struct StackClock {
   using duration = Duration;
   using rep = duration::rep;

@@ -15,10 +15,10 @@
 #include <tunic/base/block_pool.hpp>
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/error.hpp>
-#include <tunic/device/tun_options.hpp>
-#include <tunic/device/tun_setup.hpp>
 #include <tunic/device/entropy.hpp>
 #include <tunic/device/system.hpp>
+#include <tunic/device/tun_options.hpp>
+#include <tunic/device/tun_setup.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/wire/address.hpp>
 

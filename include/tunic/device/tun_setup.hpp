@@ -8,8 +8,8 @@
 // `BasicTunDevice::open` calls it.
 
 #include <tunic/base/error.hpp>
-#include <tunic/device/tun_options.hpp>
 #include <tunic/device/system.hpp>
+#include <tunic/device/tun_options.hpp>
 #include <tunic/wire/address.hpp>
 
 #include <array>

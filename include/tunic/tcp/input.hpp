@@ -146,7 +146,7 @@ class Input {
     const bool with_ack = segment_.has(TcpFlags::ack);
     if (segment_.seq == rcv_.irs) {
       if (with_ack && !cb_.passive)
-        return true;  // simultaneous open: the peer's SYN+ACK brings our ACK
+        return true;       // simultaneous open: the peer's SYN+ACK brings our ACK
       cb_.syn_due = true;  // the same SYN+ACK again
       core_.want_output(cb_);
       return drop(Drop::syn_in_synchronized);

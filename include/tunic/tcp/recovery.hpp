@@ -144,8 +144,7 @@ class Recovery {
     if (ack < snd.timed) return Duration{-1};
     snd.timed = snd.nxt + 1;  // what is sent from now on
     if (std::exchange(snd.timing, false)) return core_.now - snd.timed_at;
-    if (cb_.timestamps && segment.options.has_timestamps &&
-        segment.options.timestamps.echo != 0) {
+    if (cb_.timestamps && segment.options.has_timestamps && segment.options.timestamps.echo != 0) {
       const auto ticks =
           static_cast<std::int32_t>(core_.timestamp(cb_) - segment.options.timestamps.echo);
       if (ticks >= 0 && ticks < 10 * 60 * 1000)
