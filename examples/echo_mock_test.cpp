@@ -20,31 +20,27 @@ namespace {
 
 // ---- What is to be tested. It works with connections and events, whatever the device below.
 
-class EchoService {
- public:
-  explicit EchoService(TcpListener listener) : listener_{std::move(listener)} {}
+struct EchoService {
+  TcpListener listener;
+  std::unordered_map<std::uint32_t, TcpConnection> peers{};  // by their slots in the stack
 
   template <class Host>
   void turn(Host& host) {
-    while (auto peer = listener_.accept()) peers_.emplace(peer->id().slot, std::move(*peer));
+    while (auto peer = listener.accept()) peers.emplace(peer->id().slot, std::move(*peer));
     while (const auto event = host.next_event()) {
-      TcpConnection& peer = peers_.at(event->id.slot);
+      TcpConnection& peer = peers.at(event->id.slot);
       echo(peer);
-      if (peer.at_end() || peer.error() != Errc::none) peers_.erase(event->id.slot);
+      if (peer.at_end() || peer.error() != Errc::none) peers.erase(event->id.slot);
     }
   }
 
- private:
   static void echo(TcpConnection& peer) {
     for (Bytes view = peer.readable(); !view.empty(); view = peer.readable()) {
       const std::size_t taken = peer.send(view).bytes;
       peer.consume(taken);
-      if (taken < view.size()) return;
+      if (taken < view.size()) return;  // the rest when there is room again
     }
   }
-
-  TcpListener listener_;
-  std::unordered_map<std::uint32_t, TcpConnection> peers_;
 };
 
 // ---- The test bench

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+// Tests of the queue as a string: more than 400 lines because one oracle serves every operation.
 #include "catch.hpp"
 #include "counting_source.hpp"
 #include <tunic/base/byte_queue.hpp>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+// Tests of the wheel as an ordered map: more than 400 lines because one oracle serves all ranges of
+// time.
 #include "catch.hpp"
 #include <tunic/base/timing_wheel.hpp>
 
