@@ -220,7 +220,7 @@ TEST_CASE("blocks that can't be are ignored", "[conformance][2018-08]") {
     CHECK(connection.state() == TcpState::established);
   }
   SECTION("anything at random") {
-    const std::uint64_t seed = GENERATE(1, 2);
+    const std::uint64_t seed = GENERATE(1U, 2U);
     CAPTURE(seed);
     Random random{seed};
     const auto number = [&] {

@@ -35,7 +35,7 @@ TEST_CASE("a RST resets if it is exact, is challenged in the window, and is drop
 }
 
 TEST_CASE("of 100,000 random RSTs only an exact one closes", "[conformance][5961-01]") {
-  const std::uint64_t seed = GENERATE(1, 2);
+  const std::uint64_t seed = GENERATE(1U, 2U);
   CAPTURE(seed);
   Random random{seed};
   Server server;

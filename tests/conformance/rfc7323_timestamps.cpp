@@ -184,8 +184,8 @@ TEST_CASE("a hundred ACKs in a round trip move SRTT as far as one", "[conformanc
 TEST_CASE("TS.Recent follows segments at or before Last.ACK.sent", "[conformance][7323-12]") {
   Server server{stamping};
   auto& [host, listener, peer, connection] = server;
-  const auto segment = [&](std::uint32_t offset, std::uint32_t tsval) {
-    return peer.segment().seq(peer.seq + offset).timestamps(tsval, 0).payload("data").packet();
+  const auto segment = [&sender = peer](std::uint32_t offset, std::uint32_t tsval) {
+    return sender.segment().seq(sender.seq + offset).timestamps(tsval, 0).payload("data").packet();
   };
   SECTION("a delayed ACK echoes the earlier of two segments") {
     host.inject(segment(0, 5010));
@@ -282,9 +282,10 @@ TEST_CASE("the timestamp clock ticks once a millisecond and never runs backwards
           "[conformance][7323-17]") {
   Server server{stamping};
   auto& [host, listener, peer, connection] = server;
-  const auto tsval = [&] {
-    host.inject(peer.segment().seq(peer.seq + 1).payload("x"));  // draws an ACK at once
-    return next_tsval(host);
+  const auto tsval = [&server] {
+    server.host.inject(
+        server.peer.segment().seq(server.peer.seq + 1).payload("x"));  // draws an ACK at once
+    return next_tsval(server.host);
   };
   const std::uint32_t first = tsval();
   host.advance(10s);

@@ -120,8 +120,8 @@ TEST_CASE("windows are shifted left when they come and right when they go, and c
 }
 
 TEST_CASE("the right edge never retreats, however the shift rounds", "[conformance][7323-05]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3);
-  const std::uint32_t buffer = GENERATE(3'000'000, 300'001, 70'000);
+  const std::uint64_t seed = GENERATE(1U, 2U, 3U);
+  const std::uint32_t buffer = GENERATE(3'000'000U, 300'001U, 70'000U);
   CAPTURE(seed, buffer);
   Random random{seed};
   const auto up_to = [&random](std::size_t most) {

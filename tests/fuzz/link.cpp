@@ -35,6 +35,7 @@ struct End {
   std::uint32_t to_send;
   std::uint32_t sent = 0;
   std::uint32_t received = 0;
+  std::uint8_t scale = 0;  // of its window field
   bool opened = false;
 
   End(StackConfig config, std::size_t mtu, std::uint32_t bytes)
@@ -121,10 +122,11 @@ class World {
     demand(next > now_ || ++restless_ < 1000, "the stacks come to rest");
     if (next <= now_) return;
     restless_ = 0;
-    if (next == never) {
-      demand(idle() && (leaving_ || finished()), "nobody is stuck");
+    if (next == never) {  // only the programs may have something to do
+      demand((idle() && (leaving_ || finished())) || ++stuck_ < 1000, "nobody is stuck");
       return;
     }
+    stuck_ = 0;
     now_ = next;
   }
 
@@ -134,6 +136,7 @@ class World {
     }
     if (!end.connection) return;
     end.opened = end.opened || synchronized(end.connection.state());
+    end.scale = end.connection.info().rcv_wscale;
     const std::uint8_t pace = script_.byte();
     if (end.sent < end.to_send) {
       const std::uint32_t most = (pace & 7) == 0 ? 20'000 : (pace & 7) * 50U;
@@ -174,10 +177,6 @@ class World {
     }
   }
 
-  [[nodiscard]] std::uint8_t shift(std::size_t side) const {
-    return ends_[side].connection.info().rcv_wscale;
-  }
-
   bool collect(std::size_t from) {
     auto& device = ends_[from].stack.device();
     demand(device.oversized() == 0, "packets fit the MTU");
@@ -189,7 +188,7 @@ class World {
       demand(bool{ip}, "what is sent is a packet");
       const auto segment = parse_tcp(ip->payload, ip->header.src, ip->header.dst);
       demand(bool{segment}, "what is sent is a segment");
-      ends_[from].watch.sent(*segment, shift(from));
+      ends_[from].watch.sent(*segment, ends_[from].scale);
       const std::uint32_t place = segment->seq.value() - ends_[from].watch.iss().value() - 1;
       demand(fuzz::is_pattern(place, segment->payload), "what is sent is what was written");
       transmit(1 - from, packet);
@@ -244,6 +243,7 @@ class World {
   Instant now_{1s};
   std::multimap<Instant, std::pair<std::size_t, std::vector<std::byte>>> way_;
   int restless_ = 0;
+  int stuck_ = 0;
   bool simultaneous_ = false;
   bool leaving_ = false;
 };

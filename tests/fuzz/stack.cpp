@@ -92,8 +92,9 @@ class Play {
     const std::size_t index = choice % peers;
     const Peer& peer = world_.known[index];
     constexpr auto syn = TcpFlags::syn, ack = TcpFlags::ack, fin = TcpFlags::fin;
-    constexpr std::array<TcpFlags, 8> usual{ack, syn, ack | TcpFlags::psh, ack | fin,
-                                            ack, TcpFlags::rst, syn | ack, ack | TcpFlags::urg};
+    constexpr std::array<TcpFlags, 8> usual{
+        ack, syn,           ack | TcpFlags::psh, ack | fin,
+        ack, TcpFlags::rst, syn | ack,           ack | TcpFlags::urg};
     const TcpFlags flags = choice < 224 ? usual[choice >> 2 & 7] : TcpFlags{script_.byte()};
     const std::uint8_t numbers = script_.byte();
     SeqNum seq = (numbers & 1) != 0 ? peer.watch.rcv_edge() : peer.watch.rcv_nxt().value_or(isn_);
@@ -108,7 +109,9 @@ class Play {
     if ((numbers & 32) != 0) built = with_options(built, flags.has(syn), acked);
     std::size_t size = (numbers & 64) != 0 ? script_.byte() : 0;
     if ((numbers & 128) != 0) size *= 64;
-    return built.payload(pattern(seq.value() + (flags.has(syn) ? 1 : 0), size)).flags(flags).packet();
+    return built.payload(pattern(seq.value() + (flags.has(syn) ? 1 : 0), size))
+        .flags(flags)
+        .packet();
   }
 
   testing::SegmentBuilder with_options(testing::SegmentBuilder built, bool syn, SeqNum acked) {
@@ -148,7 +151,8 @@ class Play {
     for (int i = 0; i <= choice % 4 && !packet.empty(); ++i) {
       packet[script_.word() % packet.size()] ^= std::byte{1} << (script_.byte() & 7);
     }
-    if ((choice & 16) != 0) packet.resize(packet.size() - std::min<std::size_t>(packet.size(), script_.byte()));
+    if ((choice & 16) != 0)
+      packet.resize(packet.size() - std::min<std::size_t>(packet.size(), script_.byte()));
     if ((choice & 32) == 0) testing::repair_checksums(packet);
     return forge(packet);
   }
@@ -216,9 +220,9 @@ class Play {
     if (held == nullptr) return;
     const std::uint8_t choice = script_.byte();
     const auto bytes = pattern(held->written, choice < 128 ? choice : script_.word());
-    const IoResult result = choice % 16 == 15 ? held->connection.send_urgent(bytes)
-                                              : held->connection.send(bytes);
-    demand(result.bytes <= bytes.size() && (result || result.bytes < bytes.size()),
+    const IoResult result =
+        choice % 16 == 15 ? held->connection.send_urgent(bytes) : held->connection.send(bytes);
+    demand(result.bytes <= bytes.size() && (!result || result.bytes == bytes.size()),
            "send says what it took");
     held->written += static_cast<std::uint32_t>(result.bytes);
   }
@@ -259,10 +263,8 @@ class Play {
     std::error_code error;
     const std::size_t index = script_.byte() % peers;
     Held& held = world_.held.emplace_back();
-    held.connection = world_.stack.connect({.remote = peer_at(index),
-                                            .local_port = host_port,
-                                            .connection = world_.options},
-                                           error);
+    held.connection = world_.stack.connect(
+        {.remote = peer_at(index), .local_port = host_port, .connection = world_.options}, error);
     held.peer = index;
     if (error) world_.held.pop_back();
   }
@@ -293,12 +295,14 @@ class Play {
         return world_.listen();
       case 2:
         while (auto syn = world_.listener.next_syn()) {
-          world_.listener.decide(syn->id, SynVerdict{static_cast<std::uint8_t>(script_.byte() % 4)});
+          world_.listener.decide(syn->id,
+                                 SynVerdict{static_cast<std::uint8_t>(script_.byte() % 4)});
         }
         return;
       default: {
         const auto payload = pattern(0, script_.byte() * std::size_t{32});
-        return inject(testing::icmp_echo(peer_at(0).address, host, 1, script_.byte(), Bytes{payload}));
+        return inject(
+            testing::icmp_echo(peer_at(0).address, host, 1, script_.byte(), Bytes{payload}));
       }
     }
   }

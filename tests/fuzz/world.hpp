@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A stack with a program on it, and what a harness knows of its four peers from the packets that the
-// stack has sent. Every turn ends with a look at everything that must hold.
+// A stack with a program on it, and what a harness knows of its four peers from the packets that
+// the stack has sent. Every turn ends with a look at everything that must hold.
 
+#include "../support/invariants.hpp"
 #include "script.hpp"
 #include <tunic/device/mock_device.hpp>
 #include <tunic/stack/stack.hpp>
 #include <tunic/testing/segment.hpp>
-
-#include "../support/invariants.hpp"
 
 #include <algorithm>
 #include <array>
@@ -119,6 +118,7 @@ class World {
     }
     held.clear();
     listener.close();
+    turn();  // the device is writable again
     for (int i = 0; i < 10'000 && stack.next_deadline() != never; ++i) {
       now = std::max(now, stack.next_deadline());
       turn();
@@ -143,8 +143,7 @@ class World {
     StackConfig config;
     config.addresses = {IpCidr{host, 24}};
     config.seed = SipKey{1, script.byte()};
-    config.memory_budget =
-        script.pick(std::array<std::size_t, 3>{1024 * 1024, 200'000, 64 * 1024});
+    config.memory_budget = script.pick(std::array<std::size_t, 3>{1024 * 1024, 200'000, 64 * 1024});
     const std::uint8_t bits = script.byte();
     config.tcp.window_scaling = (bits & 1) == 0;
     config.tcp.timestamps = (bits & 2) == 0;

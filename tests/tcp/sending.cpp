@@ -152,6 +152,19 @@ TEST_CASE("fast retransmit still works gigabytes after the last loss", "[tcp][re
   }
 }
 
+TEST_CASE("the ACK of a part of what was sent again ends the back-off", "[tcp][recovery]") {
+  Server server{{.timestamp = 5000}};
+  auto& [host, listener, peer, connection] = server;
+  connection.send(as_bytes(std::string(1000, 'x')));
+  host.turn();
+  host.advance(5s);
+  REQUIRE(connection.info().backoff > 1);
+  const SeqNum first = peer.ack;
+  for (const auto& packet : host.take_all()) peer.learn(*packet.tcp);
+  host.inject(peer.segment().ack(first + 500));
+  CHECK(connection.info().backoff == 0);
+}
+
 TEST_CASE("what waits for a device is given up when the user's patience ends", "[tcp][egress]") {
   const auto status = GENERATE(DeviceStatus::would_block, DeviceStatus::down, DeviceStatus::failed);
   SECTION("a SYN") {

@@ -204,7 +204,7 @@ class Output {
     if (answers) {
       syn.flags |= TcpFlags::ack;
       syn.ack = cb_.rcv.nxt;
-      syn.window = cb_.rcv.syn_window();
+      syn.window = static_cast<std::uint16_t>(cb_.rcv.window());  // what was offered first
       plan.edge = cb_.rcv.edge;
       ack_now_ = false;
     } else {

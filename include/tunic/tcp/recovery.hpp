@@ -141,7 +141,8 @@ class Recovery {
   // trip is all, for more would shorten the memory of the filter (RFC 6298 3, RFC 7323 4.2).
   [[nodiscard]] Duration measure(SeqNum ack, const TcpSegment& segment) noexcept {
     Sender& snd = cb_.snd;
-    if (ack < snd.timed) return Duration{-1};
+    // Backed off, the first echo is welcome, also of a part: it ends the back-off.
+    if (ack < snd.timed && (snd.timing || cb_.rtt.backoff() == 0)) return Duration{-1};
     snd.timed = snd.nxt + 1;  // what is sent from now on
     if (std::exchange(snd.timing, false)) return core_.now - snd.timed_at;
     if (cb_.timestamps && segment.options.has_timestamps && segment.options.timestamps.echo != 0) {
