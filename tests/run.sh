@@ -104,7 +104,7 @@ report() {
 trap '[[ -z $stage_name ]] || printf "\n== FAILED: %s\n" "$stage_name" >&2' EXIT
 
 # GCC sees uninitialised members in the standard library once it has instrumented it.
-sanitizer_flags="-O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+sanitizer_flags="-Og -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 sanitizer_flags+=" -Wno-maybe-uninitialized"
 
 # Configures and builds in build/$1 with type $2, compiler $3 and flags $4.

@@ -167,9 +167,8 @@ class World {
       const auto ip = Ipv4Parser{}(bytes);
       const auto segment = ip ? parse_tcp(ip->payload, ip->header.src, ip->header.dst) : Drop{};
       if (segment && segment->has(TcpFlags::ack)) {
-        const bool scaled = !segment->has(TcpFlags::syn) && ends_[1 - to].connection;
-        end.watch.allowed(segment->ack,
-                          std::uint32_t{segment->window} << (scaled ? shift(1 - to) : 0));
+        const std::uint8_t scale = segment->has(TcpFlags::syn) ? 0 : ends_[1 - to].scale;
+        end.watch.allowed(segment->ack, std::uint32_t{segment->window} << scale);
       }
       fuzz::trace(now_, "  came", bytes);
       end.stack.device().inject(bytes);

@@ -186,6 +186,10 @@ class World {
       if (index >= peers || peer_at(index).address != ip->header.dst) continue;
       Peer& peer = known[index];
       peer.last_sent.assign(bytes.begin(), bytes.end());
+      for (const Held& each : held) {  // what we asked for the peer need not have granted
+        if (each.peer == index && each.connection.state() != TcpState::closed)
+          peer.scale = each.connection.info().rcv_wscale;
+      }
       look_at(peer, *segment, device.front_reason());
     }
   }

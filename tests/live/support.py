@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
 """What the live checks are written with: the servers under test and clients."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -79,14 +80,17 @@ class LiveServer:
         self.answer()
         return self
 
-    def __exit__(self, *_):
-        self.process.stdin.close()
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(BrokenPipeError):  # it has died; the exit code tells of what
+            self.process.stdin.close()
         try:
-            self.process.wait(5)
-        finally:
+            code = self.process.wait(10)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-            self.process.stdout.close()
+            code = "none: it had to be killed"
+        self.process.stdout.close()
+        if kind is None:
+            expect(code == 0, f"the server's exit code: {code}")
 
     def ask(self, command):
         self.process.stdin.write(command + "\n")

@@ -138,7 +138,7 @@ TEST_CASE("a prefix that says its own length does no harm that a peer could not 
   play_all(conversation, [](const Packet& packet) {
     std::vector<Packet> prefixes;
     for (std::size_t size = 20; size < packet.size(); ++size) {
-      set_total_length(prefixes.emplace_back(packet.begin(), packet.begin() + size));
+      set_total_length(prefixes.emplace_back(packet.data(), packet.data() + size));
     }
     return prefixes;
   });

@@ -167,8 +167,10 @@ class World {
   }
 
   void finish() {
-    for (Program& program : programs_) {  // a reset that was lost is not sent again
+    // A reset that was lost is not sent again, and with buffers of a few bytes it would take hours.
+    for (Program& program : programs_) {
       ConnectionOptions options = program.connection.options();
+      options.send_buffer = options.receive_buffer = 30'000;
       options.keepalive = {.enabled = true, .idle = 10s, .interval = 10s};
       if (program.connection) program.connection.set_options(options);
     }
@@ -272,7 +274,12 @@ class World {
       });
       REQUIRE(found != ports_.rend());
       Program& server = *found->second;
-      if (server.connection) server.leave();
+      if (server.connection) {
+        // An ACK repeated a SYN cookie after the first connection of it died: a new stream.
+        server.leave();
+        server.sent = server.received = 0;
+        server.rude = true;
+      }
       server.connection = std::move(*accepted);
       server.connection.set_user_data(&server);
     }

@@ -165,6 +165,21 @@ TEST_CASE("the ACK of a part of what was sent again ends the back-off", "[tcp][r
   CHECK(connection.info().backoff == 0);
 }
 
+TEST_CASE("a receive buffer made smaller than a unit of the window does not shut it for ever",
+          "[tcp][receiver]") {
+  Server server{{.window_scale = std::uint8_t{0}}, host_config(), {.receive_buffer = 1'000'000}};
+  auto& [host, listener, peer, connection] = server;
+  ConnectionOptions options = connection.options();
+  options.receive_buffer = 1;
+  connection.set_options(options);
+  for (int i = 0; i < 100 && connection.info().rcv_wnd > 0; ++i)
+    peer.send(std::string(std::min<std::size_t>(connection.info().rcv_wnd, 1000), 'x')),
+        read_all(connection);
+  read_all(connection);
+  host.turn();
+  CHECK(connection.info().rcv_wnd > 0);
+}
+
 TEST_CASE("what waits for a device is given up when the user's patience ends", "[tcp][egress]") {
   const auto status = GENERATE(DeviceStatus::would_block, DeviceStatus::down, DeviceStatus::failed);
   SECTION("a SYN") {

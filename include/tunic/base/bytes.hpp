@@ -3,6 +3,8 @@
 
 // Views of bytes, which is what packets and payloads are before and after parsing.
 
+#include <tunic/base/assert.hpp>
+
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -25,6 +27,7 @@ using MutableBytes = std::span<std::byte>;
 
 /// Copies all of `from` to the start of `to`, which must be at least as long; they do not overlap.
 inline void copy(MutableBytes to, Bytes from) noexcept {
+  TUNIC_ASSERT(from.size() <= to.size());
   if (!from.empty()) std::memcpy(to.data(), from.data(), from.size());
 }
 

@@ -68,7 +68,7 @@ struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlin
   bool sack = false;        // negotiated: the peer takes SACK blocks
   bool closing = false;     // the application has called close
 
-  ControlBlock() noexcept {}
+  ControlBlock() noexcept = default;
   ControlBlock(const ControlBlock&) = delete;
   ControlBlock& operator=(const ControlBlock&) = delete;
 };

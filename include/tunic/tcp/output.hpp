@@ -204,7 +204,8 @@ class Output {
     if (answers) {
       syn.flags |= TcpFlags::ack;
       syn.ack = cb_.rcv.nxt;
-      syn.window = static_cast<std::uint16_t>(cb_.rcv.window());  // what was offered first
+      // What was offered first, whatever the buffer is by now; a SYN's window is not scaled.
+      syn.window = static_cast<std::uint16_t>(std::min<std::uint32_t>(cb_.rcv.window(), 0xffff));
       plan.edge = cb_.rcv.edge;
       ack_now_ = false;
     } else {

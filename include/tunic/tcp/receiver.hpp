@@ -234,7 +234,9 @@ struct Receiver {
 
   // The right edge we would like: all free space, unless it is too little to be worth saying.
   [[nodiscard]] SeqNum offer() const noexcept {
-    const std::size_t free = limit - std::min<std::size_t>(limit, queue.size());
+    // One unit at least: a buffer made smaller than that later would shut the window for ever.
+    const std::size_t most = std::max<std::size_t>(limit, std::size_t{1} << scale);
+    const std::size_t free = most - std::min(most, queue.size());
     SeqNum wanted =
         nxt + static_cast<std::uint32_t>(std::min<std::size_t>(free, std::size_t{0xffff} << scale));
     if (scale != 0) wanted = nxt + ((static_cast<std::uint32_t>(wanted - nxt) >> scale) << scale);
