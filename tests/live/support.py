@@ -39,6 +39,18 @@ def run(*command, **options):
     return text
 
 
+def end(process):
+    """The exit code of a process that has been asked to end."""
+    try:
+        return process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return "none: it had to be killed"
+    finally:
+        process.stdout.close()
+
+
 class EchoServer:
     """The echo server of the examples. It must end with code 0 when it is interrupted."""
 
@@ -57,12 +69,7 @@ class EchoServer:
     def __exit__(self, kind, *_):
         if self.process.poll() is None:
             self.interrupt()
-        try:
-            code = self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = "none: it had to be killed"
-        self.process.stdout.close()
+        code = end(self.process)
         if kind is None:
             expect(code == 0, f"the server's exit code: {code}")
 
@@ -83,17 +90,13 @@ class LiveServer:
     def __exit__(self, kind, *_):
         with contextlib.suppress(BrokenPipeError):  # it has died; the exit code tells of what
             self.process.stdin.close()
-        try:
-            code = self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = "none: it had to be killed"
-        self.process.stdout.close()
+        code = end(self.process)
         if kind is None:
             expect(code == 0, f"the server's exit code: {code}")
 
     def ask(self, command):
-        self.process.stdin.write(command + "\n")
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(command + "\n")
         return self.answer()
 
     def answer(self):

@@ -38,3 +38,20 @@ TEST_CASE("a host connects to a peer", "[tcp][handshake]") {
   auto connection = peer.accept_from();
   CHECK(connection.state() == TcpState::established);
 }
+
+TEST_CASE("options out of their bounds are refused and change nothing", "[tcp][options]") {
+  Server server;
+  const auto refused = [&](auto change) {
+    ConnectionOptions options;
+    change(options);
+    return server.connection.set_options(options) == Errc::invalid_argument;
+  };
+  CHECK(refused([](auto& options) { options.ttl = 0; }));
+  CHECK(refused([](auto& options) { options.dscp = 64; }));
+  CHECK(refused([](auto& options) { options.receive_buffer = 0; }));
+  CHECK(refused([](auto& options) { options.user_timeout = Duration::max(); }));
+  CHECK(refused([](auto& options) { options.user_timeout = -1ns; }));
+  CHECK(refused([](auto& options) { options.linger = Duration::max(); }));
+  CHECK(refused([](auto& options) { options.keepalive.interval = Duration{0}; }));
+  CHECK(server.connection.options().ttl == 64);
+}

@@ -16,11 +16,21 @@
 
 namespace tunic::inline v0 {
 
-/// Whether options are within their bounds.
+/// Whether options are within their bounds. No time is longer than 100 years: instants stay within
+/// 64 bits.
 [[nodiscard]] inline bool valid(const ConnectionOptions& options) noexcept {
+  constexpr std::uint32_t largest_buffer = 1U << 30;
+  constexpr Duration longest = std::chrono::hours{24 * 365 * 100};
+  const auto within = [](Duration shortest, Duration time) noexcept {
+    return shortest <= time && time <= longest;
+  };
+  const Keepalive& keepalive = options.keepalive;
   return options.ttl != 0 && options.dscp < 64 && options.send_buffer != 0 &&
-         options.receive_buffer != 0 && options.send_buffer <= 1U << 30 &&
-         options.receive_buffer <= 1U << 30 && options.user_timeout.count() >= 0;
+         options.receive_buffer != 0 && options.send_buffer <= largest_buffer &&
+         options.receive_buffer <= largest_buffer && within(Duration{0}, options.user_timeout) &&
+         within(Duration{0}, options.linger.value_or(Duration{0})) &&
+         within(std::chrono::milliseconds{1}, keepalive.idle) &&
+         within(std::chrono::milliseconds{1}, keepalive.interval);
 }
 
 template <class Traits>
