@@ -57,6 +57,24 @@ TEST_CASE("a poll takes a bounded number of packets and says that there are more
   CHECK_FALSE(second.more);
 }
 
+TEST_CASE("nothing times out while the acknowledgement may wait in the device", "[stack]") {
+  StackConfig config = host_config();
+  config.packets_per_poll = 64;
+  Server server{{}, config};
+  Host& host = server.host;
+  server.connection.send(as_bytes("x"));
+  host.turn();
+  server.peer.receive();
+  for (int i = 0; i < 64; ++i)
+    host.stack.device().inject(testing::icmp_echo(peer_ip, host_ip, 1, 1));
+  host.stack.device().inject(server.peer.segment().packet());
+  host.clock.advance(5s);
+  REQUIRE(host.stack.poll(host.clock.now()).more);
+  host.turn();
+  CHECK(host.stack.stats().tcp.timeouts == 0);
+  CHECK(server.connection.info().in_flight == 0);
+}
+
 TEST_CASE("time that runs backwards counts as the latest", "[stack]") {
   Server server;
   Host& host = server.host;

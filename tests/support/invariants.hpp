@@ -96,10 +96,14 @@ class SegmentWatch {
  public:
   /// Looks at a segment that the stack has sent. `scale` is the shift of its window field.
   void sent(const TcpSegment& segment, std::uint8_t scale) {
-    if (segment.has(TcpFlags::rst)) return;  // says nothing of streams and windows
+    if (segment.has(TcpFlags::rst)) {  // says nothing of streams and windows
+      again();
+      return;
+    }
     if (segment.has(TcpFlags::syn)) {
       const SeqNum answered = segment.has(TcpFlags::ack) ? segment.ack : SeqNum{};
-      if (iss_ != segment.seq || syn_ack_ != answered) *this = SegmentWatch{};
+      const bool used = iss_ && (*iss_ + 1 < end_ || (ack_ && *ack_ != answered));
+      if (used || iss_ != segment.seq || syn_ack_ != answered) *this = SegmentWatch{};
       iss_ = segment.seq;
       syn_ack_ = answered;
       scale = 0;
@@ -109,11 +113,14 @@ class SegmentWatch {
     if (segment.has(TcpFlags::ack)) check_window(segment, scale);
   }
 
-  /// The same SYN has made another connection: what a SYN cookie may do.
+  /// The same SYN may have made another connection, as SYN cookies and a clock that stands still
+  /// allow: what was said of the old one does not count.
   void again() {
+    if (!iss_) return;
     const auto iss = iss_;
     *this = SegmentWatch{};
     iss_ = iss;
+    end_ = *iss + 1;
     seen_all_ = false;
   }
 

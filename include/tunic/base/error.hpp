@@ -229,7 +229,6 @@ struct IoResult {
     case Errc::tun_name_invalid:
     case Errc::tun_not_tun:
     case Errc::tun_mtu_refused:
-      return std::errc::invalid_argument;
     case Errc::seed_missing:
       return std::errc::invalid_argument;
     case Errc::device_failed:

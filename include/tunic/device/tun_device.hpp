@@ -98,7 +98,8 @@ class BasicTunDevice {
   [[nodiscard]] static BasicTunDevice open(const TunOptions& options, S system = {}) {
     std::error_code ec;
     BasicTunDevice device = open(options, ec, std::move(system));
-    if (ec) throw std::system_error{ec, device.failure_.call};
+    const char* call = device.failure_.call;
+    if (ec) throw std::system_error{ec, *call != '\0' ? call : "TunOptions"};
     return device;
   }
 #endif

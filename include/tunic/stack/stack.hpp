@@ -149,6 +149,7 @@ class Stack {
              result.packets < config_.packets_per_poll);
     receive_status_ = received.status;
     result.more = more_ = received.status == DeviceStatus::ok;
+    tcp_.backlogged = more_;
     tcp_.expire();
     ip_.expire(tcp_.now);
     return result;

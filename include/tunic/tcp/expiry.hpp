@@ -60,6 +60,10 @@ class Expiry {
       return true;
     }
     if (!snd.outstanding()) return true;
+    if (core_.backlogged) {  // the acknowledgement may be among the packets that wait
+      cb_.deadlines.retransmit = core_.now;
+      return true;
+    }
     if (snd.deferred_mtu !=
         0) {  // no progress: the report that was put off was true (RFC 5927 7.2)
       snd.path_mtu = snd.deferred_mtu;

@@ -90,10 +90,12 @@ struct Sender {
     return limit - std::min<std::size_t>(limit, queue.size());
   }
 
-  /// Takes the window of an acceptable segment unless it is older than the last one (RFC
-  /// 9293 3.10.7.4).
+  /// Takes the window of an acceptable segment, whose `ack` is SND.UNA, unless it is older than the
+  /// last one (RFC 9293 3.10.7.4).
+  /// Deviation: FSM-35: a segment that acknowledges more is newer whatever its number, a
+  /// retransmission; with its acknowledgement and an old window we would send beyond its edge.
   void update_window(SeqNum seq, SeqNum ack, std::uint32_t window) noexcept {
-    if (wl1 < seq || (wl1 == seq && wl2 <= ack)) {
+    if (wl2 < ack || wl1 < seq || (wl1 == seq && wl2 <= ack)) {
       wnd = window;
       wl1 = seq;
       wl2 = ack;

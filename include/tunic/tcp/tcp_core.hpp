@@ -324,7 +324,8 @@ class TcpCore {
   Stats& stats;
   const FlowSecrets secrets;
   const SynCookies cookies;
-  Instant now{};  // of the call that is being served
+  Instant now{};            // of the call that is being served
+  bool backlogged = false;  // more packets wait in the device
   std::uint16_t mtu;
   std::uint16_t largest_datagram = 0xffff;  // that can be reassembled (RFC 9293 MUST-67)
   Slab<Control> slab;

@@ -21,7 +21,7 @@ namespace tunic::inline v0 {
 [[nodiscard]] inline bool valid(const ConnectionOptions& options) noexcept {
   constexpr std::uint32_t largest_buffer = 1U << 30;
   constexpr Duration longest = std::chrono::hours{24 * 365 * 100};
-  const auto within = [](Duration shortest, Duration time) noexcept {
+  const auto within = [longest](Duration shortest, Duration time) noexcept {
     return shortest <= time && time <= longest;
   };
   const Keepalive& keepalive = options.keepalive;
