@@ -77,6 +77,7 @@ class World {
 
   /// Takes what was injected, serves time and program, sends, and looks at all of it.
   void turn() {
+    now += 5us;  // one tick of the clock of initial sequence numbers (RFC 6528): each is another
     stack.poll(now);
     accept();
     while (stack.next_event()) {
@@ -105,7 +106,7 @@ class World {
       now = std::max(now, stack.next_deadline());
       turn();
     }
-    now = end;
+    now = std::max(now, end);
     turn();
   }
 

@@ -11,6 +11,7 @@
 #include <tunic/base/bytes.hpp>
 #include <tunic/stack/device.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -26,14 +27,21 @@ struct StoredPacket {
 
   /// Takes over another packet's bytes; allocates only when they exceed the capacity.
   void assign(Bytes from, TxReason why = TxReason::data) {
+    make_room(from.size());
     bytes.assign(from.begin(), from.end());
     reason = why;
   }
   void assign(const TxPacket& from) {
     bytes.clear();
-    bytes.reserve(from.size_bytes);
+    make_room(from.size_bytes);
     for (const Bytes piece : from.pieces) bytes.insert(bytes.end(), piece.begin(), piece.end());
     reason = from.reason;
+  }
+
+ private:
+  // For any packet of a usual MTU at once, since buffers go from packet to packet.
+  void make_room(std::size_t size) {
+    if (bytes.capacity() < size) bytes.reserve(std::max<std::size_t>(size, 2048));
   }
 };
 

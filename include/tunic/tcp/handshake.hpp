@@ -138,6 +138,7 @@ class Handshake {
   void established(Control& cb) noexcept {
     cb.state = cb.snd.fin_queued ? TcpState::fin_wait_1 : TcpState::established;
     cb.snd.syn_acked = true;
+    cb.syn_due = false;  // of a simultaneous open whose answer came before ours had left
     cb.snd.timing = false;
     cb.deadlines.retransmit = never;
     cb.deadlines.user = never;
