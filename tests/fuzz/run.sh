@@ -1,54 +1,127 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Builds the harnesses of this folder in build/fuzz and runs each for its share of the time:
-#
-#   tests/fuzz/run.sh SECONDS
-#
-# With clang's libFuzzer (Debian: libclang-rt-dev) inputs evolve; without it the same harnesses run on inputs drawn from
-# a seed. A crash is a failure and leaves its input beside the harness: run that with `build/fuzz/NAME FILE`.
+# Builds the fuzzing harnesses and runs each for its share of the time. See usage below.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
-harnesses=(stack link wire fragments options text)
-sanitizers=address,undefined
-mkdir -p build/fuzz
+usage() {
+  cat <<'END'
+tests/fuzz/run.sh SECONDS [HARNESS]...
 
-has_libfuzzer() {
-  command -v clang++ >/dev/null &&
-    [[ -e $(clang++ -print-file-name="libclang_rt.fuzzer-$(uname -m).a") ]]
+Builds the harnesses in build/fuzz/ with clang++ and libFuzzer, address and undefined-behaviour
+sanitizers, and runs them one after the other, SECONDS in all: stack, link, fragments, wire, options,
+text, or those that are named. What is found to be interesting is kept in build/fuzz/corpus/. A
+failure ends the run with 1 and prints the input that causes it and how to run it again.
+
+A minute or less is repeatable: one seed, no corpus of earlier, and so many inputs at most.
+
+Without libFuzzer the harnesses are built with $CXX (default g++) and run on inputs drawn from a
+seed, which finds less.
+END
+}
+
+# Each harness with its share of the time and the longest input that it makes use of.
+shares=(stack:6:1200 link:4:1200 fragments:2:500 wire:2:1600 options:1:64 text:1:1600)
+# Inputs of each in a repeatable run.
+declare -A repeatable_runs=([stack]=8000 [link]=300 [fragments]=7000 [wire]=500000 [options]=400000
+  [text]=100000)
+flags=(-std=c++20 -O1 -g1 -Iinclude -Wall -Wextra -fno-omit-frame-pointer
+  -fno-sanitize-recover=undefined)
+out=build/fuzz
+
+main() {
+  [[ ${1:-} =~ ^[0-9]+$ ]] || { usage >&2 && exit 2; }
+  local seconds=$1 total=0 item chosen=()
+  shift
+  for item in "${shares[@]}"; do
+    [[ $# -eq 0 || " $* " == *" ${item%%:*} "* ]] || continue
+    chosen+=("$item")
+    total=$((total + $(share "$item")))
+  done
+  [[ ${#chosen[@]} -gt 0 ]] || { usage >&2 && exit 2; }
+  find_compiler
+  mkdir -p "$out/artifacts"
+  printf '%s\n' "${chosen[@]%%:*}" | xargs -P "${TUNIC_JOBS:-$(nproc)}" -I{} bash -c 'build {}'
+  for item in "${chosen[@]}"; do
+    local limits=()
+    if ((seconds <= 60)); then
+      rm -rf "$out/corpus/${item%%:*}"
+      limits=(-seed=1 -runs="${repeatable_runs[${item%%:*}]}")
+    fi
+    run "${item%%:*}" $((seconds * $(share "$item") / total + 1)) "${item##*:}" "${limits[@]}"
+  done
+  echo "fuzzing: nothing found"
+}
+
+share() {
+  local rest=${1#*:}
+  echo "${rest%%:*}"
+}
+
+# Sets `compile`, and `libfuzzer` if there is one.
+find_compiler() {
+  libfuzzer=
+  if ! command -v clang++ >/dev/null; then
+    echo "missing: clang++ (Debian package clang)"
+  elif [[ ! -e $(clang++ -print-file-name="libclang_rt.fuzzer-$(uname -m).a") ]]; then
+    echo "missing: clang's libFuzzer (Debian package libclang-rt-dev, or libclang-rt-14-dev)"
+  else
+    libfuzzer=yes
+  fi
+  if [[ $libfuzzer ]]; then
+    compile=(clang++ -fsanitize=fuzzer,address,undefined)
+  else
+    compile=("${CXX:-g++}" -fsanitize=address,undefined)
+    echo "Running inputs drawn from a seed instead, with ${compile[0]}."
+  fi
+  if command -v ccache >/dev/null; then compile=(ccache "${compile[@]}"); fi
+  export libfuzzer out
+  export compile_line="${compile[*]} ${flags[*]}"
 }
 
 build() {
-  local name=$1 common=(-std=c++20 -g -O1 -Iinclude -fno-sanitize-recover=all)
-  if has_libfuzzer; then
-    clang++ "${common[@]}" -fsanitize="fuzzer,$sanitizers" "tests/fuzz/$name.cpp" -o "build/fuzz/$name"
-  else
-    "${CXX:-g++}" "${common[@]}" -fsanitize="$sanitizers" "tests/fuzz/$name.cpp" tests/fuzz/driver.cpp \
-      -o "build/fuzz/$name"
-  fi
+  local sources=("tests/fuzz/$1.cpp")
+  [[ $libfuzzer ]] || sources+=(tests/fuzz/driver.cpp)
+  local source objects=()
+  for source in "${sources[@]}"; do
+    objects+=("$out/$1-$(basename "$source" .cpp).o")
+    $compile_line -c "$source" -o "${objects[-1]}"
+  done
+  ${compile_line#ccache } "${objects[@]}" -o "$out/$1"
 }
+export -f build
 
 run() {
-  local name=$1 share=$2
-  echo "-- $name, $share s"
-  if has_libfuzzer; then
-    mkdir -p "build/fuzz/corpus.$name"
-    "build/fuzz/$name" -max_total_time="$share" -max_len=4096 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
-      -artifact_prefix="build/fuzz/$name." "build/fuzz/corpus.$name" >"build/fuzz/$name.log" 2>&1 || {
-      tail -60 "build/fuzz/$name.log"
-      return 1
-    }
-    grep -E 'number_of_executed_units|peak_rss' "build/fuzz/$name.log"
+  local name=$1 seconds=$2 longest=$3 seeds=tests/fuzz/corpus/$1
+  echo "-- $name, $seconds s"
+  mkdir -p "$out/corpus/$name"
+  [[ -d $seeds ]] || seeds=
+  if [[ $libfuzzer ]]; then
+    "$out/$name" "${@:4}" -max_total_time="$seconds" -max_len="$longest" -len_control=0 -timeout=30 \
+      -rss_limit_mb=2048 -artifact_prefix="$out/artifacts/$name-" -verbosity=1 -print_pcs=0 \
+      "$out/corpus/$name" $seeds >"$out/$name.log" 2>&1 || failed "$name"
+    grep '^Done' "$out/$name.log"
   else
-    "build/fuzz/$name" --seconds="$share"
+    "$out/$name" --seconds="$seconds" --seed="$(date +%s)" $seeds >"$out/$name.log" 2>&1 ||
+      failed "$name"
+    tail -n 1 "$out/$name.log"
   fi
 }
 
-has_libfuzzer || echo "no libFuzzer here (Debian: clang libclang-rt-dev): inputs are drawn from a seed instead"
-export -f build has_libfuzzer
-export sanitizers
-printf '%s\n' "${harnesses[@]}" | xargs -P 2 -I{} bash -euc 'build {}'
-for name in "${harnesses[@]}"; do
-  run "$name" $(((seconds + ${#harnesses[@]} - 1) / ${#harnesses[@]}))
-done
+failed() {
+  grep -v 'NEW\|REDUCE\|pulse' "$out/$1.log" | tail -n 60
+  local input
+  input=$(sed -n 's/.*Test unit written to //p' "$out/$1.log" | tail -n 1)
+  echo
+  echo "FAILED: the harness $1. To see the packets that lead to it:"
+  if [[ $input ]]; then
+    echo "  TUNIC_FUZZ_TRACE=1 $out/$1 $input"
+    echo "The input, in base64:"
+    base64 -w 100 "$input"
+  else
+    echo "  TUNIC_FUZZ_TRACE=1 $out/$1 $(sed -n 's/^by //p' "$out/$1.log")"
+  fi
+  exit 1
+}
+
+main "$@"
