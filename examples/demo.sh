@@ -73,7 +73,7 @@ start_server() {
 # It says so when it is ready, and ends when it can't be.
 wait_for_server() {
   for ((tries = 0; tries < 200; ++tries)); do
-    ! grep '^echo:' "$scratch/trace" || return 0
+    ! grep '^echo:' "$scratch/trace" 2>/dev/null || return 0
     kill -0 "$server" 2>/dev/null || return 1
     sleep 0.05
   done
