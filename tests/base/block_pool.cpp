@@ -124,6 +124,16 @@ TEST_CASE("pressure begins above seven eighths of the budget", "[base][block_poo
   CHECK(!pool.under_pressure());
 }
 
+TEST_CASE("it is nearly used up above fifteen sixteenths", "[base][block_pool]") {
+  BlockPool pool{16'000};
+  REQUIRE(pool.try_charge(15'000));
+  CHECK(!pool.nearly_used_up());
+  REQUIRE(pool.try_charge(1));
+  CHECK(pool.nearly_used_up());
+  pool.uncharge(15'001);
+  CHECK(!pool.nearly_used_up());
+}
+
 TEST_CASE("a budget without limit works", "[base][block_pool]") {
   BlockPool pool{std::numeric_limits<std::size_t>::max()};
   Block* block = pool.allocate(1);

@@ -108,9 +108,15 @@ class BlockPool {
   }
 
   /// An empty block of the smallest class that holds `wanted_bytes`, or of the largest if none
-  /// does. Null when the budget or the source refuses; a smaller wish may still be granted.
+  /// does; a larger one if that is kept and the source refuses. Null when the budget or the source
+  /// refuses; a smaller wish may still be granted.
   [[nodiscard]] Block* allocate(std::size_t wanted_bytes) noexcept {
-    return allocate_class(class_for(wanted_bytes));
+    std::size_t index = class_for(wanted_bytes);
+    Block* block = allocate_class(index);
+    while (block == nullptr && ++index < class_bytes.size()) {
+      if (kept_[index] != nullptr) block = allocate_class(index);
+    }
+    return block;
   }
   /// The same, but a block of a smaller class rather than none. Null when not even the smallest is
   /// granted.
@@ -118,13 +124,29 @@ class BlockPool {
     for (std::size_t index = class_for(wanted_bytes) + 1; index-- > 0;) {
       if (Block* block = allocate_class(index); block != nullptr) return block;
     }
-    return nullptr;
+    return allocate(wanted_bytes);
+  }
+
+  /// An empty block with room for `bytes`, however many: beyond the largest class it comes straight
+  /// from the source and goes back there, so this is for what is kept for long or rarely grows.
+  [[nodiscard]] Block* allocate_any(std::size_t bytes) noexcept {
+    if (bytes <= largest_capacity) return allocate(bytes);
+    const std::size_t total = bytes + sizeof(Block);
+    if (bytes > max_large_bytes || total > budget_bytes_ - used_bytes_) return nullptr;
+    if (total > budget_bytes_ - used_bytes_ - cached_bytes_)
+      trim(budget_bytes_ - used_bytes_ - total);
+    void* memory = source_->try_allocate(total, alignof(Block));
+    if (memory == nullptr) return nullptr;
+    used_bytes_ += total;
+    return ::new (memory)
+        Block{.capacity = static_cast<std::uint32_t>(bytes), .size_class = large_class};
   }
 
   /// Takes back one block. At most an eighth of the budget stays here for reuse, the rest goes back
   /// to the source.
   void release(Block* block) noexcept {
     TUNIC_ASSERT(block->begin <= block->end);  // otherwise it has been released before
+    if (block->size_class == large_class) return release_large(block);
     used_bytes_ -= class_bytes[block->size_class];
     keep(block);
     if (cached_bytes_ > budget_bytes_ / 8) trim(budget_bytes_ / 8);
@@ -171,6 +193,13 @@ class BlockPool {
   [[nodiscard]] bool under_pressure() const noexcept {
     return used_bytes_ > budget_bytes_ - budget_bytes_ / 8;
   }
+  /// Whether more than 15/16 of it is used. What is left is for those that hold next to nothing, at
+  /// most `least_share` bytes each: so a program that can't read before it has written, and one
+  /// that can't write before it has read, both get on.
+  [[nodiscard]] bool nearly_used_up() const noexcept {
+    return used_bytes_ > budget_bytes_ - budget_bytes_ / 16;
+  }
+  static constexpr std::size_t least_share = class_bytes[1] - sizeof(Block);
   [[nodiscard]] MemorySource& source() const noexcept { return *source_; }
 
  private:
@@ -195,6 +224,13 @@ class BlockPool {
     unpoison(block);
     return ::new (static_cast<void*>(block))
         Block{.capacity = block->capacity, .size_class = block->size_class};
+  }
+
+  void release_large(Block* block) noexcept {
+    const std::size_t total = block->capacity + sizeof(Block);
+    used_bytes_ -= total;
+    std::destroy_at(block);
+    source_->deallocate(block, total, alignof(Block));
   }
 
   void keep(Block* block) noexcept {
@@ -247,6 +283,9 @@ class BlockPool {
     __asan_unpoison_memory_region(block->data(), block->capacity);
 #endif
   }
+
+  static constexpr std::uint32_t large_class = class_bytes.size();
+  static constexpr std::size_t max_large_bytes = std::size_t{1} << 30;
 
   NewMemorySource default_source_;
   MemorySource* source_;
