@@ -52,6 +52,7 @@ class FaultDevice {
   RxResult receive(std::span<RxPacket> batch, BlockPool& pool) noexcept {
     const RxResult taken = inner_.receive(batch, pool);
     for (const RxPacket& packet : batch.first(taken.count)) inbound_.push(packet.bytes, now_);
+    pass_answers(inbound_, outbound_);
 
     if (lent_.size() < batch.size()) lent_.resize(batch.size());
     std::size_t count = 0;
@@ -68,6 +69,7 @@ class FaultDevice {
     if (std::exchange(replan_, false)) return {0, DeviceStatus::replan};
     if (stuck_) return {0, DeviceStatus::would_block};
     for (const TxPacket& packet : packets) outbound_.push(packet, now_);
+    pass_answers(outbound_, inbound_);
     drain();
     return {packets.size(), status_};
   }
@@ -103,6 +105,11 @@ class FaultDevice {
   }
 
  private:
+  // What the link's router says to a sender.
+  void pass_answers(Impairment& from, Impairment& back) {
+    while (from.pop_answer(answer_)) back.push(answer_.bytes, now_, answer_.reason);
+  }
+
   // Hands what is due to `inner`, one by one, until it blocks.
   void drain() noexcept {
     while (stuck_ || outbound_.pop_due(now_, leaving_)) {
@@ -132,6 +139,7 @@ class FaultDevice {
   Instant now_ = Instant::min();
   std::vector<StoredPacket> lent_;  // by the last receive
   StoredPacket leaving_;            // handed over, or stuck
+  StoredPacket answer_;
   bool stuck_ = false;
   bool replan_ = false;
   DeviceStatus status_ = DeviceStatus::ok;  // of the last hand-over
