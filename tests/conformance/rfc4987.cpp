@@ -137,7 +137,7 @@ TEST_CASE("a cookie keeps window scale and SACK in the timestamp, or they are of
   peer.send_syn();
   REQUIRE(host.stack.stats().tcp.cookies_sent == 1);
   CHECK(matches(*host.last,
-                stamped ? expect.sack_permitted(sack).window_scale(3).timestamp_echo(5000)
+                stamped ? expect.sack_permitted(sack).window_scale(9).timestamp_echo(5000)
                         : expect.sack_permitted(false).no_window_scale().has_timestamps(false)));
   peer.finish();
   auto connection = server.listener.accept();
@@ -147,7 +147,7 @@ TEST_CASE("a cookie keeps window scale and SACK in the timestamp, or they are of
   CHECK(info.window_scaling == stamped);
   CHECK(info.sack == (stamped && sack));
   CHECK(info.snd_wnd == (stamped ? 100U << shift : 100U));
-  CHECK(info.rcv_wscale == (stamped ? 3 : 0));
+  CHECK(info.rcv_wscale == (stamped ? 9 : 0));
 }
 
 TEST_CASE("cookies are keyed, are good for two periods at most, and only after an overflow",

@@ -41,7 +41,9 @@ TEST_CASE("the pointer names the byte after the urgent data", "[conformance][MUS
 }
 
 TEST_CASE("urgent data may have any length", "[conformance][MUST-31]") {
-  Server server{{.window_scale = std::uint8_t{7}}};
+  Server server{{.window_scale = std::uint8_t{7}},
+                host_config(),
+                {.send_buffer = 1 << 18, .receive_buffer = 1 << 18}};
   SECTION("sent") {
     server.connection.send_urgent(as_bytes(std::string(70'000, 'u')));
     server.connection.send(as_bytes(std::string(5000, 'n')));

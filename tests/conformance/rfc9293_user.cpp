@@ -270,12 +270,14 @@ class ConstantWindow {
  public:
   void start(std::uint32_t mss, std::uint32_t) noexcept { cwnd_ = 4 * mss; }
   void on_ack(const AckSample&) noexcept {}
-  void on_recovery(std::uint32_t, std::uint32_t) noexcept {}
+  void on_congestion(const CongestionEvent&) noexcept {}
   void on_recovery_end(std::uint32_t, std::uint32_t) noexcept {}
-  void on_timeout(std::uint32_t, std::uint32_t mss, bool) noexcept { cwnd_ = mss; }
-  void on_idle(std::uint32_t) noexcept {}
+  void on_timeout(const CongestionEvent& event, bool) noexcept { cwnd_ = event.mss; }
+  void on_spurious() noexcept {}
+  void on_idle(Duration, Duration, std::uint32_t) noexcept {}
   [[nodiscard]] std::uint32_t cwnd() const noexcept { return cwnd_; }
   [[nodiscard]] std::uint32_t ssthresh() const noexcept { return 0xffffffff; }
+  [[nodiscard]] std::uint64_t pacing_rate() const noexcept { return 0; }
 
  private:
   std::uint32_t cwnd_ = 0;

@@ -160,13 +160,20 @@ class World {
   }
 
   void accept() {
+    const std::uint64_t cookies = stack.stats().tcp.cookies_accepted;
+    const bool by_cookie = std::exchange(cookies_, cookies) != cookies;
     while (auto accepted = listener.accept()) {
       const std::size_t index = accepted->remote().port - 1000U;
       Held& fresh = held.emplace_back();
       fresh.connection = std::move(*accepted);
       fresh.peer = index < peers ? index : peers;
-      if (index >= peers || !known[index].watch.rcv_nxt() || known[index].forged) continue;
-      fresh.reading = known[index].watch.rcv_nxt()->value();
+      if (index >= peers) continue;
+      Peer& peer = known[index];
+      if (by_cookie) {
+        peer.watch.resume();
+      } else if (peer.watch.rcv_nxt() && !peer.forged) {
+        fresh.reading = peer.watch.rcv_nxt()->value();
+      }
     }
   }
 
@@ -187,11 +194,15 @@ class World {
       if (index >= peers || peer_at(index).address != ip->header.dst) continue;
       Peer& peer = known[index];
       peer.last_sent.assign(bytes.begin(), bytes.end());
-      for (const Held& each : held) {  // what we asked for the peer need not have granted
-        if (each.peer == index && each.connection.state() != TcpState::closed)
-          peer.scale = each.connection.info().rcv_wscale;
+      bool connected = false;
+      for (const Held& each : held) {
+        if (each.peer != index || each.connection.state() == TcpState::closed) continue;
+        connected = true;
+        peer.scale = each.connection.info().rcv_wscale;  // it need not be what we asked for
       }
-      look_at(peer, *segment, device.front_reason());
+      // A stateless SYN+ACK answers what came before the connection was made.
+      const bool late = segment->has(TcpFlags::syn) && device.front_reason() == TxReason::reset;
+      if (!(late && connected)) look_at(peer, *segment, device.front_reason());
     }
   }
 
@@ -248,6 +259,8 @@ class World {
            "bytes can be read while there are some");
     demand(!connection.at_end() || size == 0, "the end comes last");
   }
+
+  std::uint64_t cookies_ = 0;
 };
 
 }  // namespace tunic::fuzz

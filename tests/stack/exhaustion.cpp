@@ -136,6 +136,28 @@ TEST_CASE("what waits behind a hole makes room for what fills it", "[stack][memo
   CHECK(read_all(connection).substr(0, 1000) == std::string(1000, 'a'));
 }
 
+TEST_CASE("who found no memory to write is told to try again", "[stack][memory]") {
+  CountingSource source;
+  StackConfig config = small_host_config();
+  config.memory = &source;
+  Server server{{}, config};
+  auto& [host, listener, peer, connection] = server;
+  while (host.stack.next_event()) {
+  }
+  source.grant(0);
+  REQUIRE(connection.send(as_bytes("text")).error == Errc::no_memory);
+  host.advance(1s);
+  source.grant(CountingSource::unlimited);
+  const auto event = host.stack.next_event();
+  REQUIRE(event.has_value());
+  CHECK(has(event->flags, EventFlags::writable));
+  CHECK(connection.send(as_bytes("text")).bytes == 4);
+  host.turn();
+  CHECK(as_text(host.take_tcp().payload) == "text");
+  host.advance(1s);
+  CHECK_FALSE(host.stack.next_event().has_value());
+}
+
 TEST_CASE("a connection that lost unread bytes is not at its end", "[stack]") {
   Server server;
   auto& [host, listener, peer, connection] = server;

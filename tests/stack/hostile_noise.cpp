@@ -52,7 +52,7 @@ class Storm {
     demand_one_fate(before, stack.stats());
     demand_bounded(stack.stats(), stack.config());
     if (stack.stats().tcp.cookies_accepted != before.tcp.cookies_accepted) {
-      for (SegmentWatch& watch : watches_) watch.again();  // one of them, and it is no matter which
+      for (SegmentWatch& watch : watches_) watch.resume();  // it is no matter which of them it was
     }
     serve();
     stack.flush(host_.clock.now());

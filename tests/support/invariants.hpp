@@ -96,10 +96,7 @@ class SegmentWatch {
  public:
   /// Looks at a segment that the stack has sent. `scale` is the shift of its window field.
   void sent(const TcpSegment& segment, std::uint8_t scale) {
-    if (segment.has(TcpFlags::rst)) {  // says nothing of streams and windows
-      again();
-      return;
-    }
+    if (segment.has(TcpFlags::rst)) return start_over();
     if (segment.has(TcpFlags::syn)) {
       const SeqNum answered = segment.has(TcpFlags::ack) ? segment.ack : SeqNum{};
       const bool used = iss_ && (*iss_ + 1 < end_ || (ack_ && *ack_ != answered));
@@ -108,19 +105,17 @@ class SegmentWatch {
       syn_ack_ = answered;
       scale = 0;
     }
+    if (!iss_ && resumed_) iss_ = segment.seq - 1;
     if (!iss_) return;  // of a connection that ended long ago
     check_end(segment);
     if (segment.has(TcpFlags::ack)) check_window(segment, scale);
   }
 
-  /// The same SYN may have made another connection, as SYN cookies and a clock that stands still
-  /// allow: what was said of the old one does not count.
-  void again() {
-    if (!iss_) return;
-    const auto iss = iss_;
+  /// A SYN cookie, of which there may be several, has made a connection: it begins with the next
+  /// segment.
+  void resume() {
     *this = SegmentWatch{};
-    iss_ = iss;
-    end_ = *iss + 1;
+    resumed_ = true;
     seen_all_ = false;
   }
 
@@ -141,6 +136,16 @@ class SegmentWatch {
   [[nodiscard]] std::optional<SeqNum> fin() const noexcept { return fin_; }
 
  private:
+  // A reset says nothing of streams and windows, and may be the end of them.
+  void start_over() {
+    if (!iss_) return;
+    const auto iss = iss_;
+    *this = SegmentWatch{};
+    iss_ = iss;
+    end_ = *iss + 1;
+    seen_all_ = false;
+  }
+
   void check_end(const TcpSegment& segment) {
     const auto size = static_cast<std::uint32_t>(segment.payload.size());
     const SeqNum text_end = segment.seq + size + (segment.has(TcpFlags::syn) ? 1 : 0);
@@ -164,7 +169,8 @@ class SegmentWatch {
       demand(*ack_ <= segment.ack, "an acknowledgement is never taken back");
       // A SYN that is sent again can't say more than 65,535.
       const bool capped = segment.has(TcpFlags::syn) && segment.window == 0xffff;
-      demand(edge_ <= edge || capped, "the right edge of the window never retreats");
+      demand(edge_ - edge < std::int32_t{1} << scale || capped,
+             "the right edge of the window retreats by no more than rounding (RFC 7323 2.4)");
     }
     edge_ = ack_ ? std::max(edge_, edge) : edge;
     ack_ = segment.ack;
@@ -178,6 +184,7 @@ class SegmentWatch {
   SeqNum end_{};
   SeqNum edge_{};
   bool seen_all_ = true;
+  bool resumed_ = false;
 };
 
 /// What a peer knows of a connection before it sends a segment.

@@ -22,6 +22,28 @@ struct Keepalive {
   bool garbage_byte = false;  ///< Probe with one byte, for very old peers (RFC 9293 MAY-6).
 };
 
+/// How many bytes a buffer may hold. One number is a fixed size:
+/// `{.receive_buffer = 256 * 1024}`. Two are where it starts and how far it may be grown:
+/// `{.receive_buffer = {64 * 1024, 4 << 20}}`. A buffer that is not fixed grows to what its path
+/// asks for, at most to an eighth of the stack's memory budget, and falls back to where it started
+/// when memory is short.
+struct BufferSize {
+  std::uint32_t initial;
+  std::uint32_t largest;
+
+  // NOLINTNEXTLINE(google-explicit-constructor): a size is a number
+  constexpr BufferSize(std::uint32_t bytes) noexcept : initial{bytes}, largest{bytes} {}
+  constexpr BufferSize(std::uint32_t start, std::uint32_t bound) noexcept
+      : initial{start}, largest{bound} {}
+
+  [[nodiscard]] constexpr bool is_fixed() const noexcept { return initial == largest; }
+  bool operator==(const BufferSize&) const noexcept = default;
+};
+
+/// 64 KiB fit the window of a SYN and a processor's cache; the bound is the largest window of a
+/// scale of 9, twice what a path of 1 Gbit/s and 100 ms holds and more.
+inline constexpr BufferSize tuned_buffer{64 * 1024, 0xffffU << 9};
+
 /// Options of one connection. A listener's options are those its connections start with.
 struct ConnectionOptions {
   bool no_delay = false;           ///< Switches Nagle's algorithm off (RFC 9293 MUST-17).
@@ -31,8 +53,11 @@ struct ConnectionOptions {
   std::uint8_t dscp = 0;           ///< 0..63 (RFC 9293 MUST-48).
   /// Caps the MSS announced and used, 0 = what the MTU allows; below 88 it is raised to 88.
   std::uint16_t max_segment_size = 0;
-  std::uint32_t send_buffer = 256 * 1024;     ///< Most bytes queued for sending.
-  std::uint32_t receive_buffer = 256 * 1024;  ///< Most bytes unread, and so the window.
+  /// Most bytes queued for sending; grows with the congestion window.
+  BufferSize send_buffer = tuned_buffer;
+  /// Most bytes unread, and so the window; grows with what is read in a round trip. The window
+  /// scale of our SYN follows the bound, so one that is raised later may be out of reach.
+  BufferSize receive_buffer = tuned_buffer;
   /// R2: how long sent data may stay without an acknowledgement. Zero = for ever (RFC 9293 MUST-21;
   /// five minutes is the default of its 3.9.1.1).
   Duration user_timeout = std::chrono::minutes{5};
@@ -59,6 +84,8 @@ struct TcpConfig {
   /// Deviation: 6298-04: RFC 6298 2.4 says 1 s; 200 ms, as Linux has it, repairs losses on short
   /// paths in time.
   Duration min_rto = std::chrono::milliseconds{200};
+  /// How long a peer may delay the acknowledgement of a single segment (RFC 8985 7.2).
+  Duration max_ack_delay = std::chrono::milliseconds{200};
   Duration max_rto = std::chrono::seconds{60};  ///< RFC 6298 2.5.
   Duration msl =
       std::chrono::seconds{30};  ///< TIME-WAIT lasts twice this (RFC 9293 3.4.2 names 2 min).

@@ -31,8 +31,12 @@ struct TcpStats {
   std::uint64_t segments_in = 0;
   std::uint64_t segments_out = 0;
   std::uint64_t retransmissions = 0;
-  std::uint64_t timeouts = 0;          ///< Retransmission time-outs.
-  std::uint64_t fast_retransmits = 0;  ///< Entries into fast recovery.
+  std::uint64_t timeouts = 0;             ///< Retransmission time-outs.
+  std::uint64_t fast_retransmits = 0;     ///< Entries into fast recovery.
+  std::uint64_t tail_probes = 0;          ///< RFC 8985 7.
+  std::uint64_t spurious_recoveries = 0;  ///< Fast recoveries that were undone...
+  std::uint64_t spurious_timeouts = 0;    ///< ...and time-outs (RFC 5682, RFC 4015, RFC 3708).
+  std::uint64_t duplicate_reports = 0;    ///< D-SACK blocks received (RFC 2883).
   std::uint64_t resets_in = 0;
   std::uint64_t resets_out = 0;
   std::uint64_t challenge_acks = 0;

@@ -11,6 +11,7 @@
 #include <tunic/ip/icmp_reply.hpp>
 #include <tunic/ip/ip_output.hpp>
 #include <tunic/stack/device.hpp>
+#include <tunic/tcp/commit.hpp>
 #include <tunic/tcp/output.hpp>
 #include <tunic/tcp/tcp_layer.hpp>
 #include <tunic/wire/tcp.hpp>
@@ -62,7 +63,7 @@ class Egress {
   struct Staged {
     Control* cb = nullptr;
     SegmentPlan plan;
-    typename Output<Traits>::Blocked blocked{};
+    Blocked blocked{};
     bool last = false;  // all that the connection could plan
   };
 
@@ -108,7 +109,7 @@ class Egress {
       staged_[count_ - 1].last = true;
       staged_[count_ - 1].blocked = output->blocked();
     } else {
-      Output<Traits>::settle(tcp_, cb, output->blocked());
+      Commit<Traits>::settle(tcp_, cb, output->blocked());
     }
   }
 
@@ -170,11 +171,11 @@ class Egress {
     for (std::size_t i = 0; i < count_; ++i) {
       Staged& staged = staged_[i];
       if (i >= accepted) {
-        Output<Traits>::refused(tcp_, *staged.cb, staged.plan);
+        Commit<Traits>::refused(tcp_, *staged.cb, staged.plan);
         continue;
       }
-      Output<Traits>::commit(tcp_, *staged.cb, staged.plan);
-      if (staged.last) Output<Traits>::settle(tcp_, *staged.cb, staged.blocked);
+      Commit<Traits>::accepted(tcp_, *staged.cb, staged.plan);
+      if (staged.last) Commit<Traits>::settle(tcp_, *staged.cb, staged.blocked);
     }
     clear();
   }

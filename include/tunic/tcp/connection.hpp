@@ -131,9 +131,10 @@ class BasicTcpConnection {
   // ----------------------------------------------------------------------------------------------------
 
   /// Copies bytes into the send queue. Fewer than all with `would_block`: the queue is full (a
-  /// `writable` event follows when half of it is free), or `no_memory`. Else `broken_pipe` after
-  /// `close` or `shutdown_send`, the error that the connection died of, or `not_connected`. In
-  /// SYN-SENT bytes wait for the handshake. May allocate from the budget.
+  /// `writable` event follows when half of it is free), or `no_memory` (it follows as well, when it
+  /// is worth another try). Else `broken_pipe` after `close` or `shutdown_send`, the error that the
+  /// connection died of, or `not_connected`. In SYN-SENT bytes wait for the handshake. May allocate
+  /// from the budget.
   IoResult send(Bytes bytes) noexcept {
     return cb_ == nullptr ? IoResult{0, Errc::not_connected} : user().send(bytes);
   }

@@ -30,10 +30,7 @@ class Expiry {
     }
     if (take_due(cb_.deadlines.retransmit, core_.now) && !retransmit()) return;
     if (take_due(cb_.deadlines.ack, core_.now)) core_.acknowledge(cb_);
-    if (take_due(cb_.deadlines.cork, core_.now)) {
-      cb_.snd.force = true;
-      core_.want_output(cb_);
-    }
+    if (take_due(cb_.deadlines.cork, core_.now)) stop_waiting();
     if constexpr (Traits::keepalive) {
       if (take_due(cb_.deadlines.keepalive, core_.now) && !keepalive()) return;
     }
@@ -41,6 +38,18 @@ class Expiry {
   }
 
  private:
+  // What was held back goes, and who found no memory may try again.
+  void stop_waiting() noexcept {
+    Sender& snd = cb_.snd;
+    if (snd.has_work()) {
+      snd.force = true;
+      core_.want_output(cb_);
+    } else if (snd.short_write && snd.queue.empty()) {
+      snd.short_write = false;
+      core_.raise(cb_, EventFlags::writable);
+    }
+  }
+
   static constexpr unsigned r1 = 3;  // retransmissions before the user is warned (RFC 9293 SHLD-10)
 
   // False when the connection is gone.
@@ -64,6 +73,15 @@ class Expiry {
       cb_.deadlines.retransmit = core_.now;
       return true;
     }
+    switch (snd.timer) {
+      case RetransmitTimer::reordering:
+        return judge();
+      case RetransmitTimer::tail_probe:
+        Recovery<Traits>{core_, cb_}.probe_tail();
+        return true;
+      case RetransmitTimer::time_out:
+        break;
+    }
     if (snd.deferred_mtu !=
         0) {  // no progress: the report that was put off was true (RFC 5927 7.2)
       snd.path_mtu = snd.deferred_mtu;
@@ -71,6 +89,14 @@ class Expiry {
     }
     Recovery<Traits>{core_, cb_}.timed_out();
     if (snd.retries == r1) core_.soft_error(cb_, Errc::timed_out);
+    return true;
+  }
+
+  // The path has had its time to reorder.
+  bool judge() noexcept {
+    Recovery<Traits> recovery{core_, cb_};
+    recovery.detect(recovery.flight_size(), recovery.unreported());
+    recovery.schedule();
     return true;
   }
 
@@ -93,6 +119,10 @@ class Expiry {
   void persist() noexcept {
     Sender& snd = cb_.snd;
     if (!snd.persisting && snd.wnd == 0) snd.persisting = true;
+    if (cb_.deadlines.user == never) {  // probing begins now, and so does the user's patience
+      snd.progress_at = core_.now;
+      cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();
+    }
     cb_.rtt.back_off();
     if (snd.wnd == 0) {
       snd.probe = true;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace tunic::inline v0 {
 
@@ -84,7 +85,7 @@ class Handshake {
     ++core_.stats.gauges.half_open;
     cb->received_dscp = static_cast<std::uint8_t>(info.traffic_class >> 2);
     start_receiving(*cb, peer_isn, info.options);
-    cb->snd.start(isn_above_old(info.flow), cb->options.send_buffer);
+    cb->snd.start(isn_above_old(info.flow), cb->options.send_buffer.initial);
     cb->snd.wnd = cb->snd.max_wnd = window;
     cb->snd.wl1 = peer_isn;
     cb->snd.wl2 = cb->snd.iss;
@@ -125,9 +126,7 @@ class Handshake {
       core_.want_output(cb);
       return false;
     }
-    if (cb.snd.timing) cb.rtt.sample(core_.now - cb.snd.timed_at);
     cb.snd.una = segment.ack;
-    cb.snd.next = std::max(cb.snd.next, cb.snd.una);
     established(cb);
     core_.acknowledge(cb);
     return true;
@@ -139,15 +138,20 @@ class Handshake {
     cb.state = cb.snd.fin_queued ? TcpState::fin_wait_1 : TcpState::established;
     cb.snd.syn_acked = true;
     cb.syn_due = false;  // of a simultaneous open whose answer came before ours had left
-    cb.snd.timing = false;
+    if (std::exchange(cb.snd.timing, false)) {
+      cb.rtt.sample(core_.now - cb.snd.timed_at);
+      cb.snd.min_rtt.sample(core_.now - cb.snd.timed_at, core_.now);
+    }
     cb.deadlines.retransmit = never;
     cb.deadlines.user = never;
     cb.congestion.start(core_.full_payload(cb), initial_window(cb));
     if (cb.snd.retries > 0 && !cb.rtt.has_sample()) cb.rtt.raise_initial();
     if (cb.rtt.has_sample()) cb.rtt.reset_backoff();
     cb.snd.retries = 0;
-    cb.snd.recover = cb.snd.una;
+    cb.snd.recover = cb.snd.una - 1;
     cb.last_received = core_.now;
+    cb.rcv.tuning.start(cb.rtt.has_sample() ? cb.rtt.srtt() : Duration{}, core_.timestamp(cb),
+                        core_.now);
     if constexpr (Traits::keepalive) {
       if (cb.options.keepalive.enabled)
         cb.deadlines.keepalive = core_.now + cb.options.keepalive.idle;
@@ -268,8 +272,8 @@ class Handshake {
     ++listener.half_open;  // for the moment that SYN-RECEIVED lasts
     ++core_.stats.gauges.half_open;
     start_receiving(*cb, peer_isn, options);
-    cb->snd.start(cookie, cb->options.send_buffer);
-    cb->snd.nxt = cb->snd.next = cookie + 1;
+    cb->snd.start(cookie, cb->options.send_buffer.initial);
+    cb->snd.nxt = cookie + 1;
     cb->snd.wl1 = peer_isn;
     cb->snd.wl2 = cookie;
     cb->state = TcpState::syn_received;
@@ -290,7 +294,7 @@ class Handshake {
                                     bits, core_.now);
     answer.ack = peer_isn + 1;
     answer.window =
-        static_cast<std::uint16_t>(std::min<std::uint32_t>(options.receive_buffer, 0xffff));
+        static_cast<std::uint16_t>(std::min<std::uint32_t>(options.receive_buffer.initial, 0xffff));
     answer.options.has_mss = true;
     answer.options.mss = core_.announced_mss(info.flow, options);
     if (timestamps) {
@@ -301,7 +305,7 @@ class Handshake {
       const TcpOptions kept = usable(info.options);
       answer.options.sack_permitted = kept.sack_permitted;
       answer.options.has_window_scale = kept.has_window_scale;
-      answer.options.window_scale = window_shift(options.receive_buffer);
+      answer.options.window_scale = core_.window_scale(options);
     }
     core_.reply({info.flow, answer, options.ttl, static_cast<std::uint8_t>(options.dscp << 2)});
   }
@@ -325,7 +329,7 @@ class Handshake {
     cb.sack = options.sack_permitted;
     cb.scaled = options.has_window_scale;
     if (options.window_scale_was_excessive) ++core_.stats.tcp.excessive_window_scales;
-    cb.rcv.start(peer_isn, cb.options.receive_buffer,
+    cb.rcv.start(peer_isn, cb.options.receive_buffer.initial,
                  options.has_window_scale ? cb.rcv.scale : std::uint8_t{0});
     if (cb.timestamps) {
       cb.rcv.ts_recent = options.timestamps.value;

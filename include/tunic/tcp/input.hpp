@@ -4,8 +4,8 @@
 // A segment that meets a connection: RFC 9293 3.10.7.4 step by step, with the checks of RFC 5961
 // (blind attacks) and RFC 7323 5 (PAWS). One object lives for one segment.
 
+#include <tunic/tcp/acknowledgement.hpp>
 #include <tunic/tcp/handshake.hpp>
-#include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -188,9 +188,7 @@ class Input {
       ++core_.stats.tcp.passive_opens;
       cb_.listener->accept_queue.push_back(cb_);
     }
-    if (snd_.timing) cb_.rtt.sample(core_.now - snd_.timed_at);
     snd_.una = ack;
-    snd_.next = std::max(snd_.next, ack);
     snd_.wnd = scaled_window();
     snd_.max_wnd = std::max(snd_.max_wnd, snd_.wnd);
     snd_.wl1 = segment_.seq;
@@ -209,32 +207,12 @@ class Input {
     const SeqNum ack = segment_.ack;
     const std::uint32_t old_window = snd_.wnd;
     const std::uint32_t window = scaled_window();
-    Recovery<Traits> recovery{core_, cb_};
-    note_sack(ack);
-    if (snd_.una < ack) {
-      recovery.acknowledged(ack, segment_);
-    } else if (ack == snd_.una && snd_.outstanding() && segment_.payload.empty() &&
-               !segment_.has(TcpFlags::fin) && window == old_window && !snd_.persisting) {
-      recovery.duplicate();
-    }
+    Acknowledgement<Traits>{core_, cb_, segment_}.run(window == old_window);
     if (snd_.una == ack) {
       snd_.update_window(segment_.seq, ack, window);
       window_changed(old_window);
     }
     return !snd_.fin_acked || fin_acknowledged();
-  }
-
-  // How much the peer says it has above its acknowledgement; blocks that can't be are ignored (RFC
-  // 2018 5).
-  void note_sack(SeqNum ack) noexcept {
-    snd_.sacked = 0;
-    if (!cb_.sack) return;
-    for (const SackBlock& block : segment_.options.sack_blocks()) {
-      const bool sane = ack < block.left && block.left < block.right && block.right <= snd_.nxt;
-      if (sane) snd_.sacked += static_cast<std::uint32_t>(block.right - block.left);
-    }
-    // Hostile blocks may overlap.
-    snd_.sacked = std::min(snd_.sacked, static_cast<std::uint32_t>(snd_.nxt - ack));
   }
 
   // A peer that answers keeps a zero window open for ever (RFC 9293 MUST-37), unless nobody is left
@@ -251,13 +229,12 @@ class Input {
   }
 
   void stop_persisting() noexcept {
-    snd_.persisting = false;
+    snd_.persisting = snd_.probe = false;
     snd_.retries = 0;
     cb_.rtt.reset_backoff();
     cb_.deadlines.retransmit = never;
     cb_.deadlines.user = never;
-    if (snd_.outstanding())
-      Recovery<Traits>{core_, cb_}.resegment();  // what the shrunken window cut off
+    if (snd_.outstanding()) Recovery<Traits>{core_, cb_}.resume();
   }
 
   bool fin_acknowledged() noexcept {
@@ -315,8 +292,10 @@ class Input {
       core_.abort(cb_, Errc::connection_aborted);  // RFC 2525 2.17: say that nobody will read it
       return false;
     }
+    tune_receive_buffer(core_, cb_);
     const bool had_gap = !rcv_.out_of_order.empty();
     const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges);
+    measure_round_trip();
     if (taken.refused)
       core_.stats.count(taken.out_of_order ? Drop::out_of_order_limit : Drop::no_memory);
     if (taken.duplicate) ++core_.stats.tcp.duplicates;
@@ -331,6 +310,15 @@ class Input {
       core_.raise(cb_, EventFlags::readable);
     }
     return true;
+  }
+
+  // How long it takes from an ACK to data that answers it.
+  void measure_round_trip() noexcept {
+    if (!cb_.timestamps) {
+      rcv_.tuning.advanced(rcv_.nxt, rcv_.edge, core_.now);
+    } else if (segment_.options.has_timestamps) {
+      rcv_.tuning.echoed(segment_.options.timestamps.echo, core_.timestamp(cb_), core_.now);
+    }
   }
 
   // RFC 9293 3.8.6.3 and RFC 5681 4.2: at the second full segment, or at once when a gap was

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What a connection sends next. `Output` plans segments without changing the connection: it walks
-// ahead on a cursor, as if each plan had been sent. `commit` then makes true what the device has
-// accepted. RFC 9293 3.7 and 3.8.6.2.1 (Nagle, silly windows), 3.8.6.1 (probes), RFC 5681
-// (congestion window).
+// What a connection sends next. `Output` plans segments: it walks ahead on a cursor, as if each
+// plan had been sent. What the device accepts is made true by tcp/commit.hpp. RFC 9293 3.7
+// and 3.8.6.2.1 (Nagle, silly windows), 3.8.6.1 (probes), RFC 5681 (congestion window).
 
 #include <tunic/core/tx_reason.hpp>
+#include <tunic/tcp/commit.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/segment_plan.hpp>
 #include <tunic/tcp/tcp_core.hpp>
@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 namespace tunic::inline v0 {
 
@@ -27,18 +28,20 @@ class Output {
   Output(Core& core, Control& cb) noexcept
       : core_{core},
         cb_{cb},
-        next_{cb.snd.next},
         nxt_{cb.snd.nxt},
+        in_flight_{cb.snd.in_flight()},
         dsack_{cb.rcv.dsack},
         acks_owed_{cb.rcv.acks_owed},
         ack_now_{cb.rcv.ack_now || (can_receive(cb.state) && cb.rcv.update_due())},
         syn_due_{cb.syn_due},
-        resend_{cb.snd.resend},
+        tail_probe_due_{cb.snd.tail_probe_due},
         probe_{cb.snd.probe},
         keepalive_due_{cb.keepalive_due},
         force_{cb.snd.force} {
     window_ = cb.rcv.window_field(edge_);
     restart_after_idle();
+    fit_path();
+    lost_ = cb.snd.board.first_lost();
   }
 
   /// The next segment, or nothing when all that may be sent now has been planned.
@@ -51,11 +54,9 @@ class Output {
     }
     if (synchronized(cb_.state)) {
       const SackBlock dsack = dsack_;
-      if (resend_) {
-        resend_ = false;
-        if (auto plan = plan_resend()) return plan;
-      }
+      if (auto plan = plan_lost()) return plan;
       if (auto plan = plan_data()) return plan;
+      if (auto plan = plan_tail_probe()) return plan;
       dsack_ = dsack;  // not reported yet
       if (probe_ || keepalive_due_) return plan_probe();
     }
@@ -64,129 +65,36 @@ class Output {
   }
 
   /// What kept `next` from planning more data.
-  enum class Blocked : std::uint8_t { nothing, window, congestion, nagle, cork };
   [[nodiscard]] Blocked blocked() const noexcept { return blocked_; }
 
-  /// To be called once all that `next` yielded has been committed: starts the timer of what has to
-  /// wait.
-  static void settle(Core& core, Control& cb, Blocked blocked) noexcept {
-    Sender& snd = cb.snd;
-    if (!synchronized(cb.state) || !snd.has_work()) return;
-    if (blocked == Blocked::window && cb.deadlines.retransmit == never) {
-      snd.persisting = true;
-      snd.progress_at = core.now;
-      cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
-      cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
-    } else if (blocked == Blocked::cork && cb.deadlines.cork == never) {
-      cb.deadlines.cork = core.now + core.config.cork_timeout;
-    }
-    core.arm(cb);
-  }
-
-  /// The device has accepted a plan.
-  static void commit(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
-    ++core.stats.tcp.segments_out;
-    switch (plan.kind) {
-      case SegmentKind::syn:
-        commit_syn(core, cb);
-        break;
-      case SegmentKind::data:
-      case SegmentKind::resend:
-        commit_data(core, cb, plan);
-        break;
-      case SegmentKind::window_probe:
-        cb.snd.probe = false;
-        cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
-        break;
-      case SegmentKind::keepalive:
-        cb.keepalive_due = false;
-        break;
-      case SegmentKind::acknowledgement:
-        if (cb.rcv.acks_owed > 0) --cb.rcv.acks_owed;
-        break;
-    }
-    if (plan.segment.has(TcpFlags::ack)) {
-      cb.rcv.acknowledged(plan.segment.ack, plan.edge);
-      cb.deadlines.ack = never;
-    }
-    core.arm(cb);
-  }
-
-  /// The device has not accepted a plan. The user's patience does not wait for the device.
-  static void refused(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
-    core.want_output(cb);
-    if (plan.sequence_length() == 0 || cb.deadlines.user != never) return;
-    cb.snd.progress_at = core.now;
-    cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
-    core.arm(cb);
-  }
-
  private:
-  static void commit_syn(Core& core, Control& cb) noexcept {
-    Sender& snd = cb.snd;
-    cb.syn_due = false;
-    if (snd.nxt == snd.iss) {
-      snd.nxt = snd.next = snd.iss + 1;
-      snd.timing = true;
-      snd.timed = snd.nxt;
-      snd.timed_at = core.now;
-      snd.progress_at = core.now;
-      cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
-    } else {
-      ++core.stats.tcp.retransmissions;
-      snd.timing = false;
-    }
-    if (cb.deadlines.retransmit == never)
-      cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
-  }
-
-  static void commit_data(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
-    Sender& snd = cb.snd;
-    const SeqNum seq = plan.segment.seq;
-    const SeqNum end = seq + plan.sequence_length();
-    const bool again = seq < snd.nxt;
-    if (again) {
-      ++core.stats.tcp.retransmissions;
-      ++snd.retransmissions;
-      snd.timing = false;  // Karn: only an echoed timestamp could tell which of the two arrived
-      snd.timed = end;
-    } else if (!snd.timing) {
-      snd.timing = true;
-      snd.timed = end;
-      snd.timed_at = core.now;
-    }
-    if (!snd.outstanding()) snd.progress_at = core.now;
-    note_size(core, cb, plan, end);
-    snd.nxt = std::max(snd.nxt, end);
-    snd.next = std::max(snd.next, plan.kind == SegmentKind::resend ? snd.next : end);
-    if (plan.kind == SegmentKind::resend) snd.resend = false;
-    snd.force = false;
-    snd.last_sent = core.now;
-    if (cb.deadlines.retransmit == never || snd.persisting) {  // RFC 6298 5.1
-      cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
-      cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
-    }
-    snd.persisting = false;
-    cb.deadlines.cork = never;
-  }
-
-  // The largest packet on its way: what it tells of the path when it is acknowledged (RFC
-  // 5927 7.2).
-  static void note_size(Core& core, Control& cb, const SegmentPlan& plan, SeqNum end) noexcept {
-    const auto packet = static_cast<std::uint16_t>(
-        plan.payload_length + plan.segment.options.encoded_bytes() + core.header_bytes(cb.key));
-    if (packet > cb.snd.largest_sent) {
-      cb.snd.largest_sent = packet;
-      cb.snd.largest_end = end;
-    }
-  }
-
   // RFC 5681 4.1: after an idle time of more than one RTO the window is as at the start.
   void restart_after_idle() noexcept {
     const Sender& snd = cb_.snd;
     if (snd.outstanding() || !snd.has_work() || snd.last_sent == Instant{}) return;
     if (core_.now - snd.last_sent <= cb_.rtt.rto(core_.config)) return;
-    cb_.congestion.on_idle(core_.config.initial_window * std::uint32_t{core_.full_payload(cb_)});
+    cb_.congestion.on_idle(core_.now - snd.last_sent, cb_.rtt.rto(core_.config),
+                           core_.config.initial_window * std::uint32_t{core_.full_payload(cb_)});
+  }
+
+  // The path's MTU, or the device's, has shrunk: what was too large for it is cut anew and sent
+  // again (RFC 1191 6.4). Without memory for that it is tried again at the time-out.
+  void fit_path() noexcept {
+    Sender& snd = cb_.snd;
+    fit_window();
+    const std::uint32_t full = core_.full_payload(cb_);
+    if (snd.board.largest() <= full || !snd.board.recut(full, core_.pool)) return;
+    snd.timing = false;
+    snd.credit = 0;
+    in_flight_ = 0;
+  }
+
+  // So has the peer's window: what is lost goes out again as far as it allows. That the rest waits
+  // for the window is seen as soon as this is acknowledged.
+  void fit_window() noexcept {
+    Sender& snd = cb_.snd;
+    if (snd.board.empty() || snd.wnd == 0 || snd.board.front().where != Whereabouts::lost) return;
+    if (snd.board.front().length > snd.wnd) (void)snd.board.split_front(snd.wnd, core_.pool);
   }
 
   SegmentPlan plan_syn() noexcept {
@@ -209,8 +117,7 @@ class Output {
       plan.edge = cb_.rcv.edge;
       ack_now_ = false;
     } else {
-      syn.window =
-          static_cast<std::uint16_t>(std::min<std::uint32_t>(cb_.options.receive_buffer, 0xffff));
+      syn.window = cb_.rcv.syn_window();
     }
     // An answer offers what was offered (RFC 7323 2.2, 3.2; RFC 2018 2); a request all that is
     // switched on.
@@ -266,37 +173,87 @@ class Output {
     return plan;
   }
 
-  // Fast retransmit: one segment from SND.UNA, whatever the congestion window says.
-  std::optional<SegmentPlan> plan_resend() noexcept {
+  // What is lost goes first (RFC 6675 4, NextSeg rule 1), as the congestion window allows; the
+  // first after a time-out whatever it says.
+  std::optional<SegmentPlan> plan_lost() noexcept {
+    if (lost_ == Scoreboard::none) return std::nullopt;
     const Sender& snd = cb_.snd;
-    if (snd.una == nxt_) return std::nullopt;
-    SegmentPlan plan = start_plan(SegmentKind::resend, TxReason::retransmission, snd.una);
-    const auto flight =
-        static_cast<std::uint32_t>(std::min(snd.data_end(), nxt_) - snd.data_begin());
-    fill(plan, snd.una, std::min({flight, full_payload(plan), snd.wnd}));
-    return plan.sequence_length() == 0 ? std::nullopt : std::optional{plan};
+    if (snd.frto == Frto::second_ack) return std::nullopt;  // new data tells more (RFC 5682 2.1)
+    const auto number = static_cast<Scoreboard::Number>(lost_);
+    const SentSegment& segment = snd.board[number];
+    if (snd.una + snd.wnd < segment.end()) {  // RFC 9293 SHLD-16
+      blocked_ = Blocked::window;
+      return std::nullopt;
+    }
+    if (!force_ && in_flight_ != 0 && congestion_room() < segment.length) {
+      blocked_ = Blocked::congestion;
+      return std::nullopt;
+    }
+    lost_ = snd.board.after(number);
+    in_flight_ += segment.length;
+    force_ = false;
+    return plan_resend(number);
+  }
+
+  SegmentPlan plan_resend(Scoreboard::Number number) noexcept {
+    const SentSegment& segment = cb_.snd.board[number];
+    const SackBlock dsack = dsack_;
+    SegmentPlan plan = start_plan(SegmentKind::resend, TxReason::retransmission, segment.begin);
+    if (full_payload(plan) < segment.payload()) {  // there is no room for the report beside it
+      plan.segment.options.sack_count = 0;
+      dsack_ = dsack;
+    }
+    plan.number = number;
+    fill(plan, segment.begin, segment.payload(), segment.fin);
+    ack_now_ = false;
+    return plan;
+  }
+
+  // RFC 8985 7.3: new data if the peer's window has room, else the highest segment once more.
+  std::optional<SegmentPlan> plan_tail_probe() noexcept {
+    const Scoreboard& board = cb_.snd.board;
+    if (!std::exchange(tail_probe_due_, false) || board.empty()) return std::nullopt;
+    force_ = true;
+    auto plan = plan_data(0x7fffffff);
+    if (!plan) {
+      force_ = cb_.snd.force;
+      if (board[board.last()].where != Whereabouts::flight) return std::nullopt;
+      plan = plan_resend(board.last());
+    }
+    plan->tail_probe = true;
+    plan->reason = TxReason::probe;
+    return plan;
   }
 
   std::optional<SegmentPlan> plan_data() noexcept {
+    if (lost_ != Scoreboard::none && cb_.snd.frto != Frto::second_ack) return std::nullopt;
+    return plan_data(congestion_room());
+  }
+
+  std::optional<SegmentPlan> plan_data(std::uint32_t congestion) noexcept {
     const Sender& snd = cb_.snd;
     const SeqNum end = snd.data_end();
-    const bool fin_waits = snd.fin_queued && !snd.fin_acked && next_ <= end;
-    const std::uint32_t available = next_ < end ? static_cast<std::uint32_t>(end - next_) : 0;
+    const bool fin_waits = snd.fin_queued && nxt_ <= end;
+    const std::uint32_t available = nxt_ < end ? static_cast<std::uint32_t>(end - nxt_) : 0;
     if (available == 0 && !fin_waits) return std::nullopt;
-    SegmentPlan plan = start_plan(SegmentKind::data,
-                                  next_ < nxt_ ? TxReason::retransmission : TxReason::data, next_);
+    if (!cb_.snd.board.reserve(planned_ + 1, core_.pool)) {
+      blocked_ = Blocked::memory;
+      return std::nullopt;
+    }
+    SegmentPlan plan = start_plan(SegmentKind::data, TxReason::data, nxt_);
     const std::uint32_t full = full_payload(plan);
     const std::uint32_t usable = usable_window();
-    const std::uint32_t congestion = congestion_room();
     const std::uint32_t length = std::min({available, full, usable, congestion});
     if (!worth_sending(available, length, full, usable, congestion, fin_waits)) return std::nullopt;
-    fill(plan, next_, length);
+    const bool fin = fin_waits && nxt_ + length == end && end < snd.una + snd.wnd;
+    fill(plan, nxt_, length, fin);
     if (plan.sequence_length() == 0) {
       blocked_ = Blocked::window;
       return std::nullopt;
     }
-    next_ = next_ + plan.sequence_length();
-    nxt_ = std::max(nxt_, next_);
+    ++planned_;
+    nxt_ = nxt_ + plan.sequence_length();
+    in_flight_ += plan.sequence_length();
     force_ = false;
     ack_now_ = false;
     return plan;
@@ -312,7 +269,7 @@ class Output {
     }
     if (force_) return true;
     if (length == available) {
-      if (fin_waits || next_ < nxt_) return true;
+      if (fin_waits) return true;
       if (cb_.options.cork) {
         blocked_ = Blocked::cork;
         return false;
@@ -322,7 +279,7 @@ class Output {
       return false;
     }
     if (length == congestion && congestion < usable) {
-      if (next_ == cb_.snd.una) return true;  // nothing is in flight whose ACK would bring more
+      if (in_flight_ == 0) return true;  // nothing is in flight whose ACK would bring more
       blocked_ = Blocked::congestion;
       return false;
     }
@@ -332,16 +289,12 @@ class Output {
   }
 
   // Points the plan at `length` bytes from `seq`, and sets the flags that go with them.
-  void fill(SegmentPlan& plan, SeqNum seq, std::uint32_t length) noexcept {
+  void fill(SegmentPlan& plan, SeqNum seq, std::uint32_t length, bool fin) noexcept {
     const Sender& snd = cb_.snd;
     plan.payload_offset = static_cast<std::uint32_t>(seq - snd.data_begin());
     plan.payload_length = length;
-    const SeqNum end = seq + length;
-    if (end == snd.data_end()) {
-      if (length != 0) plan.segment.flags |= TcpFlags::psh;
-      const bool room = end < snd.una + snd.wnd || end < nxt_;
-      if (snd.fin_queued && !snd.fin_acked && room) plan.segment.flags |= TcpFlags::fin;
-    }
+    if (length != 0 && seq + length == snd.data_end()) plan.segment.flags |= TcpFlags::psh;
+    if (fin) plan.segment.flags |= TcpFlags::fin;
     if (snd.urgent && seq < snd.up) {
       plan.segment.flags |= TcpFlags::urg;
       plan.segment.urgent = static_cast<std::uint16_t>(
@@ -359,28 +312,27 @@ class Output {
   // 9293 MUST-34).
   [[nodiscard]] std::uint32_t usable_window() const noexcept {
     const SeqNum right = cb_.snd.una + cb_.snd.wnd;
-    return next_ < right ? static_cast<std::uint32_t>(right - next_) : 0;
+    return nxt_ < right ? static_cast<std::uint32_t>(right - nxt_) : 0;
   }
 
   [[nodiscard]] std::uint32_t congestion_room() const noexcept {
-    const std::uint64_t allowed = std::uint64_t{cb_.congestion.cwnd()} + cb_.snd.inflation;
-    const auto flight = static_cast<std::uint32_t>(next_ - cb_.snd.una);
-    return allowed > flight
-               ? static_cast<std::uint32_t>(std::min<std::uint64_t>(allowed - flight, 0x7fffffff))
-               : 0;
+    const std::uint32_t allowed = Recovery<Traits>{core_, cb_}.window();
+    return allowed > in_flight_ ? std::min(allowed - in_flight_, std::uint32_t{0x7fffffff}) : 0;
   }
 
   Core& core_;
   Control& cb_;
-  SeqNum next_;
-  SeqNum nxt_;
+  SeqNum nxt_;                             // what is planned next
+  std::uint32_t in_flight_;                // with what is planned
+  std::uint64_t lost_ = Scoreboard::none;  // the next to be sent again
+  std::uint32_t planned_ = 0;              // new segments
   SeqNum edge_;
   SackBlock dsack_;
   std::uint16_t window_ = 0;
   std::uint16_t acks_owed_;
   bool ack_now_;
   bool syn_due_;
-  bool resend_;
+  bool tail_probe_due_;
   bool probe_;
   bool keepalive_due_;
   bool force_;

@@ -6,7 +6,6 @@
 // flight (RFC 5927 4.1).
 
 #include <tunic/ip/ip_packet.hpp>
-#include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -73,7 +72,7 @@ class IcmpInput {
     }
     cb.snd.path_mtu = mtu;
     cb.snd.largest_sent = 0;
-    if (synchronized(cb.state) && cb.snd.outstanding()) Recovery<Traits>{core_, cb}.resegment();
+    if (synchronized(cb.state) && cb.snd.outstanding()) core_.want_output(cb);
   }
 
   Core& core_;

@@ -11,6 +11,7 @@
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/time.hpp>
 #include <tunic/tcp/out_of_order.hpp>
+#include <tunic/tcp/receive_tuning.hpp>
 #include <tunic/wire/seq.hpp>
 #include <tunic/wire/tcp_options.hpp>
 
@@ -39,6 +40,7 @@ struct Receiver {
 
   ByteQueue queue;  // in order, unread
   OutOfOrderQueue out_of_order;
+  ReceiveTuning tuning;
   SeqNum irs;
   SeqNum nxt;                 // RCV.NXT
   SeqNum edge;                // right edge of the largest window ever advertised; never retreats
@@ -46,6 +48,7 @@ struct Receiver {
   SeqNum fin_seq;             // where the peer's FIN is, once known
   SeqNum up;                  // byte after the urgent data
   std::uint32_t limit = 0;    // receive buffer in bytes
+  std::uint32_t most = 0;     // that it ever was when an ACK left
   std::uint32_t unacked = 0;  // in-order bytes since the last ACK that was sent
   std::uint32_t ts_recent = 0;
   Instant ts_recent_at{};
@@ -109,12 +112,17 @@ struct Receiver {
       take_in_order(data, pool, result);
     } else {
       result.out_of_order = true;
+      if (pool.nearly_used_up()) {
+        result.refused = true;
+        return result;
+      }
       const auto inserted = out_of_order.insert(seq, data, pool, max_runs);
       result.refused = inserted.refused;
       if (inserted.duplicate.left != inserted.duplicate.right) {
         report_duplicate(inserted.duplicate);
         result.duplicate = true;
       }
+      tuning.set_aside(inserted.stored);
       if (inserted.stored != 0) note_recent(seq);
     }
     return result;
@@ -122,13 +130,18 @@ struct Receiver {
 
   /// The window field to send now, and (in `new_edge`) the right edge that it promises. A silly
   /// window is not offered (RFC 9293 3.8.6.2.2), and a promise is never taken back: rounding by the
-  /// scale goes up where rounding down would retract (RFC 7323 2.4).
+  /// scale goes up where rounding down would retract (RFC 7323 2.4). Not without end, for a peer
+  /// could push the edge on with every byte: beyond eight units more than the buffer holds it is
+  /// shown less than was promised. What it sends there is taken all the same.
   [[nodiscard]] std::uint16_t window_field(SeqNum& new_edge) const noexcept {
     const SeqNum wanted = offer();
     const std::uint32_t size = static_cast<std::uint32_t>(wanted - nxt);
     std::uint32_t field = std::min<std::uint32_t>(size >> scale, 0xffff);
     if (nxt + (field << scale) < edge && field < 0xffff) {
-      field = (window() + (1U << scale) - 1) >> scale;
+      const std::size_t unit = std::size_t{1} << scale;
+      const std::size_t rounded = (window() + unit - 1) >> scale;
+      if (queue.size() + (rounded << scale) <= std::max(limit, most) + 8 * unit)
+        field = static_cast<std::uint32_t>(rounded);
     }
     field = std::min<std::uint32_t>(field, 0xffff);
     new_edge = std::max(edge, nxt + (field << scale));
@@ -170,7 +183,9 @@ struct Receiver {
 
   /// The application has read `count` bytes.
   void consume(std::size_t count, BlockPool& pool) noexcept {
-    queue.consume(std::min(count, queue.size()), pool);
+    count = std::min(count, queue.size());
+    queue.consume(count, pool);
+    tuning.read(count);
     if (urgent_remaining() == 0) urgent = false;  // the mark must not come back at a wrap-around
   }
 
@@ -178,6 +193,7 @@ struct Receiver {
   void acknowledged(SeqNum ack, SeqNum promised_edge) noexcept {
     last_ack_sent = ack;
     edge = std::max(edge, promised_edge);
+    most = std::max(most, limit);
     unacked = 0;
     dsack = {};
     ack_now = false;
@@ -205,26 +221,21 @@ struct Receiver {
 
  private:
   void take_in_order(Bytes data, BlockPool& pool, Accepted& result) noexcept {
-    // A peer that sends byte by byte into a rounded-up edge can't push the queue beyond one unit of
-    // it.
-    const std::size_t offered = data.size();
-    const std::size_t cap = std::size_t{limit} + (std::size_t{1} << scale);
-    const std::size_t room = cap - std::min(cap, queue.size());
-    data = data.first(std::min(offered, room));
-    std::size_t taken = queue.append(data, pool);
+    std::size_t taken = append(data, pool);
     if (taken < data.size() && !out_of_order.empty()) {
       // What lies beyond the hole must not keep the hole from being filled (RFC 2018 8 allows it).
       out_of_order.clear(pool);
       recent_count = 0;
-      taken += queue.append(data.subspan(taken), pool);
+      taken += append(data.subspan(taken), pool);
     }
-    result.refused = taken < offered;
+    result.refused = taken < data.size();
     nxt = nxt + static_cast<std::uint32_t>(taken);
     result.in_order = taken;
     if (!result.refused && !out_of_order.empty()) {
       const std::size_t joined = out_of_order.take(nxt, queue, pool);
       nxt = nxt + static_cast<std::uint32_t>(joined);
       result.in_order += joined;
+      tuning.joined(joined);
       result.filled_gap = true;
       if (out_of_order.empty()) recent_count = 0;
     }
@@ -232,11 +243,19 @@ struct Receiver {
     unacked += static_cast<std::uint32_t>(result.in_order);
   }
 
+  [[nodiscard]] std::size_t room(std::size_t bound) const noexcept {
+    return bound - std::min(bound, queue.size());
+  }
+
+  std::size_t append(Bytes data, BlockPool& pool) noexcept {
+    if (pool.nearly_used_up()) data = data.first(std::min(data.size(), room(pool.least_share)));
+    return queue.append(data, pool);
+  }
+
   // The right edge we would like: all free space, unless it is too little to be worth saying.
   [[nodiscard]] SeqNum offer() const noexcept {
     // One unit at least: a buffer made smaller than that later would shut the window for ever.
-    const std::size_t most = std::max<std::size_t>(limit, std::size_t{1} << scale);
-    const std::size_t free = most - std::min(most, queue.size());
+    const std::size_t free = room(std::max<std::size_t>(limit, std::size_t{1} << scale));
     SeqNum wanted =
         nxt + static_cast<std::uint32_t>(std::min<std::size_t>(free, std::size_t{0xffff} << scale));
     if (scale != 0) wanted = nxt + ((static_cast<std::uint32_t>(wanted - nxt) >> scale) << scale);

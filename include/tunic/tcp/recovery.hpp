@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What the sender makes of acknowledgements: fast retransmit and NewReno's fast recovery (RFC
-// 5681 3.2, RFC 6582), RTT samples under Karn's rule (RFC 6298 3, RFC 7323 4), and the time-out's
-// go-back-N. The window arithmetic is the congestion controller's.
+// When the sender takes a loss for granted, how it recovers, and when it sees that there was none:
+// RACK-TLP (RFC 8985), for peers without SACK NewReno's fast retransmit (RFC 6582), the time-out
+// (RFC 6298 5) with F-RTO (RFC 5682), and undo. What acknowledgements say is read in
+// tcp/acknowledgement.hpp; how much the window shrinks is the congestion controller's.
 
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <utility>
 
@@ -19,88 +21,149 @@ class Recovery {
   using Core = TcpCore<Traits>;
   using Control = ControlBlock<Traits>;
 
-  Recovery(Core& core, Control& cb) noexcept : core_{core}, cb_{cb} {}
+  Recovery(Core& core, Control& cb) noexcept : core_{core}, cb_{cb}, snd_{cb.snd} {}
 
-  /// `ack` is in (SND.UNA, SND.NXT]: everything below it has arrived.
-  void acknowledged(SeqNum ack, const TcpSegment& segment) noexcept {
-    Sender& snd = cb_.snd;
-    const std::uint32_t flight = snd.in_flight();
-    const auto bytes = static_cast<std::uint32_t>(ack - snd.una);
-    const Duration rtt = measure(ack, segment);
-    if (rtt.count() >= 0) cb_.rtt.sample(rtt);
-    release(ack);
-    snd.dup_acks = 0;
-    snd.retries = 0;
-    snd.progress_at = core_.now;
-    if (snd.recovering) {
-      advance_recovery(ack, bytes);
-    } else {
-      snd.inflation = 0;
-      if (snd.recover < ack) snd.recover = ack;  // it stays within reach of SND.UNA
-      cb_.congestion.on_ack({.now = core_.now,
-                             .bytes_acked = bytes,
-                             .flight_before = flight,
-                             .mss = core_.full_payload(cb_),
-                             .rtt = rtt});
+  /// Marks what is lost by now and sees to it that it is sent again. `flight` is `flight_size()`
+  /// before the acknowledgement that led here, `unreported` is `unreported()` then. Returns the
+  /// bytes that were marked.
+  std::uint32_t detect(std::uint32_t flight, std::uint32_t unreported) noexcept {
+    const std::uint32_t before = snd_.board.lost_bytes();
+    if (cb_.sack) {
+      snd_.judge_at = snd_.rack.detect(snd_.board, reordering_window(), core_.now,
+                                       [this](auto) noexcept { ++snd_.losses; });
+    } else if (snd_.phase == SenderPhase::open && snd_.dup_acks >= dup_thresh &&
+               snd_.recover < snd_.una) {
+      // RFC 6582 3.2, step 2. Up to `recover` duplicates are echoes of what was sent again (4.1).
+      lose_first();
     }
-    // RFC 6298 5.2, 5.3: all acknowledged stops the timer, new data acknowledged restarts it.
-    cb_.deadlines.retransmit = snd.outstanding() ? core_.now + cb_.rtt.rto(core_.config) : never;
-    cb_.deadlines.user = snd.outstanding() ? user_deadline() : never;
-    core_.arm(cb_);
+    const std::uint32_t lost = snd_.board.lost_bytes() - before;
+    if (lost == 0) return 0;
+    if (snd_.phase == SenderPhase::open) enter(flight, unreported);
     core_.want_output(cb_);
-    if (snd.short_write && snd.room() >= snd.limit / 2) {
-      snd.short_write = false;
-      core_.raise(cb_, EventFlags::writable);
-    }
+    return lost;
   }
 
-  /// An ACK of nothing new while data is outstanding, without payload and with the same window (RFC
-  /// 5681 2).
-  void duplicate() noexcept {
-    Sender& snd = cb_.snd;
-    if (snd.dup_acks < 255) ++snd.dup_acks;
-    const std::uint32_t mss = core_.full_payload(cb_);
-    if (snd.recovering) {
-      snd.inflation += mss;  // RFC 6582 3.2, step 3: a segment has left the network
-      core_.want_output(cb_);
-    } else if (snd.dup_acks == 3 && snd.recover <= snd.una) {
-      // RFC 6582 3.2, step 2. Below `recover` the duplicates are echoes of what a time-out sent
-      // again (4.1).
-      ++core_.stats.tcp.fast_retransmits;
-      snd.recovering = true;
-      snd.recover = snd.nxt;
-      cb_.congestion.on_recovery(snd.in_flight(), mss);
-      snd.inflation = 3 * mss;
-      resend_first();
-    }
+  /// Without SACK an acknowledgement of a part uncovers the next hole (RFC 6582 3.2, step 3).
+  void lose_first() noexcept {
+    if (snd_.board.empty() || snd_.board.front().where != Whereabouts::flight) return;
+    snd_.board.lose(snd_.board.first());
+    ++snd_.losses;
+    core_.want_output(cb_);
   }
 
-  /// The retransmission timer has expired with data outstanding (RFC 6298 5.4 to 5.6, RFC
-  /// 5681 3.1).
+  /// All that was in flight when the phase began has been acknowledged.
+  void end_phase() noexcept {
+    if (snd_.phase == SenderPhase::recovery)
+      cb_.congestion.on_recovery_end(snd_.in_flight(), core_.full_payload(cb_));
+    snd_.rack.recovered();
+    leave_phase();
+  }
+
+  /// What was taken for a loss was none: the window is what it was (RFC 4015, RFC 5682 4).
+  void undo() noexcept {
+    if (snd_.phase == SenderPhase::loss)
+      ++core_.stats.tcp.spurious_timeouts;
+    else
+      ++core_.stats.tcp.spurious_recoveries;
+    ++snd_.spurious;
+    cb_.congestion.on_spurious();
+    snd_.board.find_lost();
+    snd_.undo.stop();
+    leave_phase();
+    core_.want_output(cb_);
+  }
+
+  /// A duplicate says that the time-out was for a loss: what is lost goes on being sent again, one
+  /// segment at once, for what was sent instead fills the window (RFC 5682 2.1, step 3a).
+  void time_out_was_true() noexcept {
+    if (std::exchange(snd_.frto, Frto::off) == Frto::second_ack) snd_.force = true;
+    core_.want_output(cb_);
+  }
+
+  /// The retransmission timer has expired with data outstanding (RFC 6298 5.4 to 5.6, RFC 5681 3.1,
+  /// RFC 8985 6.3).
   void timed_out() noexcept {
-    Sender& snd = cb_.snd;
     ++core_.stats.tcp.timeouts;
-    cb_.congestion.on_timeout(snd.in_flight(), core_.full_payload(cb_), snd.retries == 0);
-    if (snd.retries < 255) ++snd.retries;
+    const bool first = snd_.retries == 0;
+    const bool reneged = snd_.board.front().where == Whereabouts::sacked;
+    const bool fresh = snd_.phase == SenderPhase::open;
+    cb_.congestion.on_timeout(congestion_event(snd_.in_flight() + snd_.board.lost_bytes()), first);
+    if (snd_.retries < 255) ++snd_.retries;
     cb_.rtt.back_off();
-    snd.recovering = false;
-    snd.recover = snd.nxt;
-    snd.inflation = 0;
-    snd.dup_acks = 0;
-    snd.timing = false;
-    snd.resend = false;
-    snd.next = snd.una;
-    snd.force = true;
+    if (first) snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
+    snd_.frto = fresh && first && !reneged ? Frto::first_ack : Frto::off;
+    snd_.phase = SenderPhase::loss;
+    snd_.recover = snd_.nxt;
+    const std::uint32_t lost_before = snd_.board.lost_bytes();
+    if (cb_.sack && !reneged) {
+      snd_.rack.time_out(snd_.board, reordering_window(), core_.now);
+      snd_.board.order_lost();
+    } else {
+      snd_.board.lose_all(reneged);
+    }
+    if (snd_.board.lost_bytes() != lost_before) ++snd_.losses;
+    snd_.credit = 0;
+    snd_.dup_acks = 0;
+    snd_.partial_acks = 0;
+    snd_.timing = false;
+    snd_.tail_probe_due = snd_.tail_probe_out = false;
+    snd_.force = true;
     core_.want_output(cb_);
   }
 
-  /// All that is in flight is to be cut anew and sent again: the path's MTU has shrunk (RFC
-  /// 1191 6.4).
-  void resegment() noexcept {
-    cb_.snd.timing = false;
-    cb_.snd.next = cb_.snd.una;
-    cb_.snd.resend = false;
+  /// The window of a peer that had shut it is open again: what it may have thrown away is sent
+  /// again.
+  void resume() noexcept {
+    snd_.board.lose_all(false);
+    snd_.credit = 0;
+    snd_.timing = false;
     core_.want_output(cb_);
+  }
+
+  /// Sets the retransmission timer: for the next judgement, a tail loss probe, or the time-out.
+  void schedule() noexcept {
+    if (!snd_.outstanding()) {
+      cb_.deadlines.retransmit = never;
+      return;
+    }
+    snd_.timer = RetransmitTimer::time_out;
+    cb_.deadlines.retransmit = snd_.rto_at;
+    if (snd_.judge_at < snd_.rto_at) {
+      snd_.timer = RetransmitTimer::reordering;
+      cb_.deadlines.retransmit = snd_.judge_at;
+    } else if (may_probe()) {
+      snd_.timer = RetransmitTimer::tail_probe;
+      cb_.deadlines.retransmit = std::min(snd_.rto_at, core_.now + probe_timeout());
+    }
+    core_.arm(cb_);
+  }
+
+  /// Starts the retransmission time-out anew (RFC 6298 5.3).
+  void restart() noexcept {
+    snd_.rto_at = core_.now + cb_.rtt.rto(core_.config);
+    schedule();
+  }
+
+  /// No acknowledgement has come for two round trips: one segment asks for one (RFC 8985 7.3). The
+  /// time-out starts anew.
+  void probe_tail() noexcept {
+    snd_.tail_probe_due = true;
+    snd_.tail_probe_out = true;
+    snd_.rtt_since_probe = false;
+    ++core_.stats.tcp.tail_probes;
+    snd_.rto_at = core_.now + cb_.rtt.rto(core_.config);
+    schedule();
+    core_.want_output(cb_);
+  }
+
+  /// A tail loss probe has repaired a loss: the path is as congested as after any other (RFC 8985
+  /// 7.4).
+  void probe_repaired(std::uint32_t flight) noexcept {
+    snd_.tail_probe_out = false;
+    if (snd_.phase != SenderPhase::open) return;
+    snd_.undo.stop();
+    cb_.congestion.on_congestion(congestion_event(flight));
+    cb_.congestion.on_recovery_end(flight, core_.full_payload(cb_));
   }
 
   /// When the user's patience ends (RFC 9293 3.8.3, R2), if ever.
@@ -109,67 +172,78 @@ class Recovery {
     if (cb_.orphan && (patience.count() == 0 || core_.config.orphan_timeout < patience)) {
       patience = core_.config.orphan_timeout;
     }
-    return patience.count() == 0 ? never : cb_.snd.progress_at + patience;
+    return patience.count() == 0 ? never : snd_.progress_at + patience;
+  }
+
+  /// What is sent and not acknowledged, in order or not: RFC 5681's FlightSize, without what
+  /// limited transmit has sent beyond the window (3.2, step 2).
+  [[nodiscard]] std::uint32_t flight_size() const noexcept {
+    const auto outstanding = static_cast<std::uint32_t>(snd_.nxt - snd_.una);
+    return std::max(snd_.in_flight(), std::min(outstanding, window()));
+  }
+
+  /// Bytes that no acknowledgement has covered in any way: RecoverFS of RFC 9937 6.1.
+  [[nodiscard]] std::uint32_t unreported() const noexcept {
+    return snd_.board.in_flight() + snd_.board.lost_bytes();
+  }
+
+  /// The congestion window now, in bytes.
+  [[nodiscard]] std::uint32_t window() const noexcept {
+    return snd_.phase == SenderPhase::recovery ? snd_.prr.window() : cb_.congestion.cwnd();
+  }
+
+  [[nodiscard]] Duration reordering_window() const noexcept {
+    return snd_.rack.window(snd_.phase != SenderPhase::open, snd_.board.sacked_segments(),
+                            snd_.min_rtt.value(), cb_.rtt.srtt());
   }
 
  private:
-  // RFC 6582 3.2, step 3: a full acknowledgement ends recovery, a partial one uncovers the next
-  // hole.
-  void advance_recovery(SeqNum ack, std::uint32_t bytes) noexcept {
-    Sender& snd = cb_.snd;
-    const std::uint32_t mss = core_.full_payload(cb_);
-    if (snd.recover <= ack) {
-      snd.recovering = false;
-      snd.resend = false;
-      snd.inflation = 0;
-      cb_.congestion.on_recovery_end(snd.in_flight(), mss);
-      return;
-    }
-    snd.inflation -= std::min(snd.inflation, bytes);
-    if (bytes >= mss) snd.inflation += mss;
-    resend_first();
+  static constexpr unsigned dup_thresh = 3;
+  static constexpr Duration least_probe_delay =
+      std::chrono::milliseconds{2};  // peers have clocks too
+
+  void enter(std::uint32_t flight, std::uint32_t unreported) noexcept {
+    ++core_.stats.tcp.fast_retransmits;
+    snd_.phase = SenderPhase::recovery;
+    snd_.recover = snd_.nxt;
+    snd_.timing = false;  // Karn: what is being timed may be what is sent again
+    snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
+    cb_.congestion.on_congestion(congestion_event(flight));
+    snd_.prr.start(unreported, cb_.congestion.ssthresh());
+    snd_.prr.acknowledged(0, snd_.in_flight(), core_.full_payload(cb_), false);
   }
 
-  void resend_first() noexcept {
-    cb_.snd.resend = true;
-    cb_.snd.timing = false;  // Karn: what is being timed may be what is sent again
-    core_.want_output(cb_);
+  void leave_phase() noexcept {
+    snd_.phase = SenderPhase::open;
+    snd_.frto = Frto::off;
+    snd_.dup_acks = 0;
+    snd_.partial_acks = 0;
+    snd_.credit = 0;
   }
 
-  // A sample from the segment that was timed, to the nanosecond; after a retransmission from the
-  // echoed timestamp, which tells the two apart. Negative when there is none: one sample a round
-  // trip is all, for more would shorten the memory of the filter (RFC 6298 3, RFC 7323 4.2).
-  [[nodiscard]] Duration measure(SeqNum ack, const TcpSegment& segment) noexcept {
-    Sender& snd = cb_.snd;
-    // Backed off, the first echo is welcome, also of a part: it ends the back-off.
-    if (ack < snd.timed && (snd.timing || cb_.rtt.backoff() == 0)) return Duration{-1};
-    snd.timed = snd.nxt + 1;  // what is sent from now on
-    if (std::exchange(snd.timing, false)) return core_.now - snd.timed_at;
-    if (cb_.timestamps && segment.options.has_timestamps && segment.options.timestamps.echo != 0) {
-      const auto ticks =
-          static_cast<std::int32_t>(core_.timestamp(cb_) - segment.options.timestamps.echo);
-      if (ticks >= 0 && ticks < 10 * 60 * 1000)
-        return std::chrono::milliseconds{std::max(ticks, 1)};
-    }
-    return Duration{-1};
+  // RFC 8985 7.2: in order, nothing reported, nothing being repaired.
+  [[nodiscard]] bool may_probe() const noexcept {
+    return cb_.sack && snd_.phase == SenderPhase::open && snd_.board.sacked_segments() == 0 &&
+           snd_.board.lost_bytes() == 0 && !snd_.tail_probe_out && snd_.rtt_since_probe &&
+           !snd_.board.empty();
   }
 
-  // Gives acknowledged bytes back and moves SND.UNA.
-  void release(SeqNum ack) noexcept {
-    Sender& snd = cb_.snd;
-    const SeqNum begin = snd.data_begin();
-    const SeqNum end = snd.data_end();
-    if (snd.largest_sent != 0 && snd.largest_end <= ack)
-      snd.largest_acked = std::max(snd.largest_acked, snd.largest_sent);
-    if (snd.fin_queued && !snd.fin_acked && end < ack) snd.fin_acked = true;
-    snd.queue.consume(static_cast<std::uint32_t>(std::min(ack, end) - begin), core_.pool);
-    snd.una = ack;
-    snd.next = std::max(snd.next, ack);
-    if (snd.urgent && snd.up <= ack) snd.urgent = false;
+  [[nodiscard]] Duration probe_timeout() const noexcept {
+    if (!cb_.rtt.has_sample()) return core_.config.initial_rto;
+    const bool alone = snd_.board.segments() == 1;
+    return 2 * cb_.rtt.srtt() + (alone ? core_.config.max_ack_delay : least_probe_delay);
+  }
+
+  [[nodiscard]] CongestionEvent congestion_event(std::uint32_t flight) const noexcept {
+    return {.now = core_.now,
+            .flight = flight,
+            .mss = core_.full_payload(cb_),
+            .cause = CongestionEvent::Cause::loss};
   }
 
   Core& core_;
   Control& cb_;
+  Sender& snd_;
 };
 
 }  // namespace tunic::inline v0

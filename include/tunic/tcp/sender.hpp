@@ -2,12 +2,17 @@
 #pragma once
 
 // The sending half of a connection: the bytes that wait or are in flight, the sequence numbers
-// around them, the peer's window, and the reaction to duplicate acknowledgements and time-outs (RFC
-// 9293 3.4, RFC 5681 3.2, RFC 6582). When and in which sizes bytes leave is decided in
-// tcp/output.hpp.
+// around them (RFC 9293 3.4), the peer's window, and what loss recovery knows (tcp/recovery.hpp).
+// When and in which sizes bytes leave is decided in tcp/output.hpp.
 
 #include <tunic/base/byte_queue.hpp>
 #include <tunic/base/time.hpp>
+#include <tunic/tcp/delivery_rate.hpp>
+#include <tunic/tcp/min_rtt.hpp>
+#include <tunic/tcp/prr.hpp>
+#include <tunic/tcp/rack.hpp>
+#include <tunic/tcp/scoreboard.hpp>
+#include <tunic/tcp/undo.hpp>
 #include <tunic/wire/seq.hpp>
 
 #include <algorithm>
@@ -15,28 +20,49 @@
 
 namespace tunic::inline v0 {
 
+/// What governs the congestion window: the controller, proportional rate reduction after a loss
+/// that acknowledgements told of, or slow start after a time-out.
+enum class SenderPhase : std::uint8_t { open, recovery, loss };
+
+/// What the retransmission timer is for; they exclude each other (RFC 8985 8).
+enum class RetransmitTimer : std::uint8_t { time_out, reordering, tail_probe };
+
+/// Forward RTO-recovery (RFC 5682): after a time-out the first acknowledgements tell whether it was
+/// spurious.
+enum class Frto : std::uint8_t { off, first_ack, second_ack };
+
 struct Sender {
   ByteQueue queue;  // starts at `data_begin()`
+  Scoreboard board;
+  DeliveryRate rate;
+  Rack rack;
+  MinRtt min_rtt;
+  Prr prr;
+  Undo undo;
   SeqNum iss;
-  SeqNum una;   // SND.UNA
-  SeqNum nxt;   // SND.NXT: one past the highest sequence number ever sent
-  SeqNum next;  // the next to transmit: `nxt`, but after a time-out it starts over at `una`
-                // (go-back-N)
-  SeqNum wl1;   // SND.WL1, SND.WL2
+  SeqNum una;  // SND.UNA
+  SeqNum nxt;  // SND.NXT: one past the highest sequence number ever sent
+  SeqNum wl1;  // SND.WL1, SND.WL2
   SeqNum wl2;
-  SeqNum up;              // byte after the urgent data
-  SeqNum recover;         // RFC 6582 3.2
-  SeqNum timed;           // the acknowledgement that gives the next RTT sample
-  SeqNum largest_end;     // end of the first segment of `largest_sent` bytes
-  Instant timed_at{};     // when it left; valid while `timing`
-  Instant last_sent{};    // when data last left
-  Instant progress_at{};  // when the peer last acknowledged, or data began to wait for it
-  std::uint32_t wnd = 0;  // SND.WND in bytes
+  SeqNum up;                 // byte after the urgent data
+  SeqNum recover;            // RecoveryPoint of RFC 6675 5: SND.NXT when the phase began
+  SeqNum round_end;          // a round trip ends when this is acknowledged
+  SeqNum tail_probe_end;     // SND.NXT after the tail loss probe
+  SeqNum timed;              // the acknowledgement that gives the next RTT sample
+  SeqNum largest_end;        // end of the first segment of `largest_sent` bytes
+  Instant timed_at{};        // when it left; valid while `timing`
+  Instant last_sent{};       // when data last left
+  Instant rto_at{};          // when the retransmission time-out is due, whatever comes first
+  Instant judge_at = never;  // when the next segment is lost unless it is acknowledged (RFC 8985)
+  Instant progress_at{};     // when the peer last acknowledged, or data began to wait for it
+  std::uint32_t wnd = 0;     // SND.WND in bytes
   std::uint32_t max_wnd = 0;
-  std::uint32_t limit = 0;      // send buffer in bytes
-  std::uint32_t inflation = 0;  // RFC 6582: segments that have left the network, by duplicate ACKs
+  std::uint32_t limit = 0;            // send buffer in bytes
+  std::uint32_t credit = 0;           // without SACK: bytes that duplicate ACKs say have arrived
   std::uint32_t retransmissions = 0;  // segments
-  std::uint32_t sacked = 0;           // bytes that the last ACK reported above its number
+  std::uint32_t losses = 0;           // segments marked lost
+  std::uint32_t spurious = 0;         // reductions of the window that were undone
+  std::uint32_t duplicates = 0;       // segments that the peer reported twice (RFC 2883)
   std::uint16_t peer_mss = 536;
   std::uint16_t path_mtu = 0;      // 0 = the device's
   std::uint16_t deferred_mtu = 0;  // an ICMP report waits for lack of progress (RFC 5927 7.2)
@@ -45,10 +71,18 @@ struct Sender {
   std::uint16_t largest_acked = 0;
   std::uint8_t scale = 0;  // Snd.Wind.Shift
   std::uint8_t dup_acks = 0;
-  std::uint8_t retries = 0;  // time-outs since the last progress
-  bool syn_acked = false;    // `una` is past our SYN
-  bool recovering = false;   // in fast recovery
-  bool resend = false;       // one segment at `una` is to be sent again now
+  std::uint8_t partial_acks = 0;  // of a recovery without SACK (RFC 6582)
+  std::uint8_t retries = 0;       // time-outs since the last progress
+  SenderPhase phase = SenderPhase::open;
+  RetransmitTimer timer = RetransmitTimer::time_out;
+  Frto frto = Frto::off;
+  bool syn_acked = false;  // `una` is past our SYN
+  bool tail_probe_due = false;
+  bool tail_probe_out = false;      // a probe has left and nothing is known of it
+  bool tail_probe_again = false;    // it was a retransmission
+  bool rtt_since_probe = true;      // a probe needs a sample since the last (RFC 8985 7.3)
+  bool window_limited = false;      // the congestion window has kept data back in this round...
+  bool window_was_limited = false;  // ...or in the one before
   bool timing = false;
   bool fin_queued = false;
   bool fin_acked = false;
@@ -59,8 +93,9 @@ struct Sender {
   bool short_write = false;  // `send` took less than it was given: tell when there is room
 
   void start(SeqNum isn, std::uint32_t buffer) noexcept {
-    iss = una = nxt = next = recover = isn;
+    iss = una = nxt = recover = round_end = isn;
     up = isn;
+    rack.start(isn);
     limit = buffer;
   }
 
@@ -71,8 +106,10 @@ struct Sender {
     if (fin_acked) return una - 1;
     return data_begin() + static_cast<std::uint32_t>(queue.size());
   }
+  /// Bytes thought to be in the network (RFC 6675 4: pipe).
   [[nodiscard]] std::uint32_t in_flight() const noexcept {
-    return static_cast<std::uint32_t>(next - una);
+    const std::uint32_t flight = board.in_flight();
+    return flight - std::min(flight, credit);
   }
   [[nodiscard]] bool outstanding() const noexcept { return una != nxt; }
   /// Whether our FIN has left at least once.
@@ -84,7 +121,7 @@ struct Sender {
   }
   /// Whether data or a FIN waits to be sent for the first time or again.
   [[nodiscard]] bool has_work() const noexcept {
-    return next < data_end() || (fin_queued && !fin_acked && next <= data_end());
+    return board.lost_bytes() != 0 || nxt < data_end() || (fin_queued && nxt <= data_end());
   }
   [[nodiscard]] std::size_t room() const noexcept {
     return limit - std::min<std::size_t>(limit, queue.size());

@@ -94,7 +94,7 @@ class TcpCore {
     if (cb == nullptr) return nullptr;
     cb->key = key;
     cb->options = options;
-    cb->rcv.scale = window_shift(options.receive_buffer);  // what all of our SYNs offer
+    cb->rcv.scale = window_scale(options);  // what all of our SYNs offer
     cb->ts_offset = secrets.timestamp_offset(key);
     table.insert(slab.index_of(*cb));
     cb->in_table = true;
@@ -174,6 +174,7 @@ class TcpCore {
   void destroy(Control& cb) noexcept {
     forget_links(cb);
     cb.snd.queue.clear(pool);
+    cb.snd.board.clear(pool);
     cb.rcv.clear(pool);
     slab.erase(slab.index_of(cb));
   }
@@ -272,8 +273,12 @@ class TcpCore {
   // ---- sizes and times
   // ------------------------------------------------------------------------------------------
 
+  /// The TSval of a segment that leaves now, or that left at `at`.
   [[nodiscard]] std::uint32_t timestamp(const Control& cb) const noexcept {
-    return timestamp_ticks(now) + cb.ts_offset;
+    return timestamp(cb, now);
+  }
+  [[nodiscard]] static std::uint32_t timestamp(const Control& cb, Instant at) noexcept {
+    return timestamp_ticks(at) + cb.ts_offset;
   }
 
   /// Fixed IP and TCP headers: what an MSS leaves out (RFC 6691 2).
@@ -305,6 +310,17 @@ class TcpCore {
   [[nodiscard]] std::uint16_t full_payload(const Control& cb) const noexcept {
     return static_cast<std::uint16_t>(effective_mss(cb) -
                                       (cb.timestamps ? timestamp_option_bytes : 0));
+  }
+
+  /// How far a buffer may grow here.
+  [[nodiscard]] std::uint32_t largest(const BufferSize& size) const noexcept {
+    const std::size_t share = pool.budget_bytes() / 8;
+    return std::max(size.initial,
+                    static_cast<std::uint32_t>(std::min<std::size_t>(size.largest, share)));
+  }
+  /// The scale of our windows, which a SYN fixes for good.
+  [[nodiscard]] std::uint8_t window_scale(const ConnectionOptions& options) const noexcept {
+    return window_shift(largest(options.receive_buffer));
   }
 
   /// Sets the wheel for a connection's earliest deadline; one that moved away is left to fire in
@@ -359,6 +375,7 @@ class TcpCore {
     wheel.cancel(cb);
     cb.deadlines.clear();
     cb.snd.queue.clear(pool);
+    cb.snd.board.clear(pool);
     cb.rcv.out_of_order.clear(pool);
   }
 

@@ -43,6 +43,7 @@ class TcpLayer : public TcpCore<Traits> {
     this->slab.for_each([this](Control& cb) {
       if (cb.handle != nullptr) cb.handle->lose();
       cb.snd.queue.clear(this->pool);
+      cb.snd.board.clear(this->pool);
       cb.rcv.clear(this->pool);
     });
     this->output.clear();
@@ -122,8 +123,8 @@ class TcpLayer : public TcpCore<Traits> {
       return nullptr;
     }
     ++this->stats.tcp.active_opens;
-    cb->snd.start(isn, wanted.connection.send_buffer);
-    cb->rcv.limit = wanted.connection.receive_buffer;
+    cb->snd.start(isn, wanted.connection.send_buffer.initial);
+    cb->rcv.limit = wanted.connection.receive_buffer.initial;
     cb->state = TcpState::syn_sent;
     cb->syn_due = true;
     this->want_output(*cb);

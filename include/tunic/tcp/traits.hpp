@@ -5,8 +5,9 @@
 // nothing. Two stacks with different traits live in one program.
 
 #include <tunic/base/time.hpp>
-#include <tunic/tcp/congestion.hpp>
+#include <tunic/tcp/cubic.hpp>
 #include <tunic/tcp/flow.hpp>
+#include <tunic/tcp/new_reno.hpp>
 #include <tunic/wire/tcp_options.hpp>
 
 #include <concepts>
@@ -45,7 +46,7 @@ struct AcceptEverySyn {
 /// The defaults. Derive and override what should differ:
 /// `struct MyTraits : DefaultTraits { static constexpr bool timestamps = false; };`
 struct DefaultTraits {
-  using Congestion = NewReno;
+  using Congestion = Cubic;
   using SynFilter = AcceptEverySyn;
   static constexpr bool timestamps = true;   ///< RFC 7323 3; off also takes PAWS away.
   static constexpr bool sack = true;         ///< Reporting by RFC 2018 and 2883.
@@ -57,6 +58,7 @@ struct DefaultTraits {
 
 /// The least: for programs that count bytes of code.
 struct MinimalTraits : DefaultTraits {
+  using Congestion = NewReno;
   static constexpr bool timestamps = false;
   static constexpr bool sack = false;
   static constexpr bool syn_cookies = false;

@@ -7,6 +7,7 @@
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/error.hpp>
 #include <tunic/core/options.hpp>
+#include <tunic/tcp/buffer_tuning.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
@@ -24,10 +25,12 @@ namespace tunic::inline v0 {
   const auto within = [longest](Duration shortest, Duration time) noexcept {
     return shortest <= time && time <= longest;
   };
+  const auto sensible = [](const BufferSize& size) noexcept {
+    return size.initial != 0 && size.initial <= size.largest && size.largest <= largest_buffer;
+  };
   const Keepalive& keepalive = options.keepalive;
-  return options.ttl != 0 && options.dscp < 64 && options.send_buffer != 0 &&
-         options.receive_buffer != 0 && options.send_buffer <= largest_buffer &&
-         options.receive_buffer <= largest_buffer && within(Duration{0}, options.user_timeout) &&
+  return options.ttl != 0 && options.dscp < 64 && sensible(options.send_buffer) &&
+         sensible(options.receive_buffer) && within(Duration{0}, options.user_timeout) &&
          within(Duration{0}, options.linger.value_or(Duration{0})) &&
          within(std::chrono::milliseconds{1}, keepalive.idle) &&
          within(std::chrono::milliseconds{1}, keepalive.interval);
@@ -66,12 +69,19 @@ class UserCalls {
     const bool opening = cb_.state == TcpState::syn_sent || cb_.state == TcpState::syn_received;
     if (cb_.snd.fin_queued || cb_.closing || !(opening || can_send(cb_.state)))
       return {0, Errc::broken_pipe};
+    tune_send_buffer(core_, cb_);
     const Bytes fitting = bytes.first(std::min(bytes.size(), cb_.snd.room()));
-    const std::size_t taken = cb_.snd.queue.append(fitting, core_.pool);
+    const std::size_t taken =
+        cb_.snd.queue.append(fitting.first(std::min(fitting.size(), memory_room())), core_.pool);
     if (taken != 0 && !opening) core_.want_output(cb_);
     if (taken == bytes.size()) return {taken, Errc::none};
     cb_.snd.short_write = true;
-    return {taken, taken < fitting.size() ? Errc::no_memory : Errc::would_block};
+    if (taken == fitting.size()) return {taken, Errc::would_block};
+    if (cb_.snd.queue.empty()) {  // no acknowledgement will come to say that there is room
+      cb_.deadlines.cork = std::min(cb_.deadlines.cork, core_.now + core_.config.cork_timeout);
+      core_.arm(cb_);
+    }
+    return {taken, Errc::no_memory};
   }
 
   IoResult send_urgent(Bytes bytes) noexcept {
@@ -149,8 +159,8 @@ class UserCalls {
     const bool restart_keepalive = options.keepalive.enabled != cb_.options.keepalive.enabled ||
                                    options.keepalive.idle != cb_.options.keepalive.idle;
     cb_.options = options;
-    cb_.snd.limit = options.send_buffer;
-    cb_.rcv.limit = options.receive_buffer;
+    cb_.snd.limit = fitted(cb_.snd.limit, options.send_buffer);
+    cb_.rcv.limit = fitted(cb_.rcv.limit, options.receive_buffer);
     if (cb_.state == TcpState::closed || cb_.state == TcpState::time_wait) return Errc::none;
     if constexpr (Traits::keepalive) {
       if (restart_keepalive && synchronized(cb_.state)) {
@@ -167,6 +177,17 @@ class UserCalls {
   }
 
  private:
+  [[nodiscard]] std::size_t memory_room() const noexcept {
+    constexpr std::size_t least = BlockPool::least_share;
+    if (!core_.pool.nearly_used_up()) return cb_.snd.room();
+    return least - std::min(least, cb_.snd.queue.size());
+  }
+
+  // A buffer keeps what it has grown to, as far as new bounds allow.
+  [[nodiscard]] std::uint32_t fitted(std::uint32_t limit, const BufferSize& size) const noexcept {
+    return std::clamp(limit, size.initial, core_.largest(size));
+  }
+
   // The user's patience, or that with an orphan, has changed.
   void update_user_deadline() noexcept {
     if (cb_.snd.outstanding() || cb_.snd.persisting)

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What becomes of planned segments: the device has accepted one or not, and when all are gone, the
+// timer starts of what has to wait (RFC 6298 5.1, RFC 9293 3.8.6.1).
+
+#include <tunic/tcp/recovery.hpp>
+#include <tunic/tcp/segment_plan.hpp>
+#include <tunic/tcp/tcp_core.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tunic::inline v0 {
+
+/// What keeps a connection from sending more.
+enum class Blocked : std::uint8_t { nothing, window, congestion, nagle, cork, memory };
+
+template <class Traits>
+class Commit {
+ public:
+  using Core = TcpCore<Traits>;
+  using Control = ControlBlock<Traits>;
+
+  /// To be called once all that `next` yielded has been committed: starts the timer of what has to
+  /// wait.
+  static void settle(Core& core, Control& cb, Blocked blocked) noexcept {
+    Sender& snd = cb.snd;
+    if (!synchronized(cb.state)) return;
+    if (blocked == Blocked::congestion) {
+      snd.window_limited = true;
+    } else if (blocked != Blocked::memory && snd.board.lost_bytes() == 0) {
+      snd.rate.app_limited(snd.in_flight());
+    }
+    if (!snd.has_work()) return;
+    if (blocked == Blocked::window && cb.deadlines.retransmit == never) {
+      snd.timer = RetransmitTimer::time_out;
+      snd.persisting = true;
+      snd.progress_at = core.now;
+      cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
+      cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
+    } else if (blocked == Blocked::cork && cb.deadlines.cork == never) {
+      cb.deadlines.cork = core.now + core.config.cork_timeout;
+    }
+    core.arm(cb);
+  }
+
+  /// The device has accepted a plan.
+  static void accepted(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
+    ++core.stats.tcp.segments_out;
+    switch (plan.kind) {
+      case SegmentKind::syn:
+        commit_syn(core, cb);
+        break;
+      case SegmentKind::data:
+      case SegmentKind::resend:
+        commit_data(core, cb, plan);
+        break;
+      case SegmentKind::window_probe:
+        cb.snd.probe = false;
+        cb.snd.timer = RetransmitTimer::time_out;
+        cb.snd.rto_at = cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
+        break;
+      case SegmentKind::keepalive:
+        cb.keepalive_due = false;
+        break;
+      case SegmentKind::acknowledgement:
+        if (cb.rcv.acks_owed > 0) --cb.rcv.acks_owed;
+        break;
+    }
+    if (plan.segment.has(TcpFlags::ack)) {
+      cb.rcv.acknowledged(plan.segment.ack, plan.edge);
+      if (cb.timestamps)
+        cb.rcv.tuning.acknowledged(plan.segment.options.timestamps.value, core.now);
+      cb.deadlines.ack = never;
+    }
+    core.arm(cb);
+  }
+
+  /// The device has not accepted a plan. The user's patience does not wait for the device.
+  static void refused(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
+    core.want_output(cb);
+    if (plan.sequence_length() == 0 || cb.deadlines.user != never) return;
+    cb.snd.progress_at = core.now;
+    cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
+    core.arm(cb);
+  }
+
+ private:
+  static void commit_syn(Core& core, Control& cb) noexcept {
+    Sender& snd = cb.snd;
+    cb.syn_due = false;
+    if (snd.nxt == snd.iss) {
+      snd.nxt = snd.iss + 1;
+      snd.timing = true;
+      snd.timed = snd.nxt;
+      snd.timed_at = core.now;
+      snd.progress_at = core.now;
+      cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
+    } else {
+      ++core.stats.tcp.retransmissions;
+      snd.timing = false;
+    }
+    if (cb.deadlines.retransmit == never)
+      cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
+  }
+
+  static void commit_data(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
+    Sender& snd = cb.snd;
+    const SeqNum seq = plan.segment.seq;
+    const SeqNum end = seq + plan.sequence_length();
+    if (!snd.outstanding()) snd.progress_at = core.now;
+    note_size(core, cb, plan, end);
+    SentSegment segment;
+    segment.begin = seq;
+    segment.length = static_cast<std::uint16_t>(plan.sequence_length());
+    segment.fin = plan.segment.has(TcpFlags::fin);
+    snd.rate.stamp(segment, snd.in_flight(), core.now);
+    if (plan.kind == SegmentKind::resend) {
+      commit_resend(core, cb, plan, segment);
+    } else {
+      snd.board.sent(segment);
+      snd.nxt = end;
+      if (!snd.timing) {
+        snd.timing = true;
+        snd.timed = end;
+        snd.timed_at = core.now;
+      }
+    }
+    if (snd.phase == SenderPhase::recovery) snd.prr.sent(plan.sequence_length());
+    if (plan.tail_probe) {
+      snd.tail_probe_due = false;
+      snd.tail_probe_again = plan.kind == SegmentKind::resend;
+      snd.tail_probe_end = snd.nxt;
+    }
+    snd.force = false;
+    snd.last_sent = core.now;
+    if (cb.deadlines.retransmit == never || snd.persisting) {  // RFC 6298 5.1
+      snd.rto_at = core.now + cb.rtt.rto(core.config);
+      cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
+    }
+    snd.persisting = false;
+    Recovery<Traits>{core, cb}.schedule();
+    cb.deadlines.cork = never;
+  }
+
+  static void commit_resend(Core& core, Control& cb, const SegmentPlan& plan,
+                            const SentSegment& stamp) noexcept {
+    Sender& snd = cb.snd;
+    ++core.stats.tcp.retransmissions;
+    ++snd.retransmissions;
+    snd.timing = false;  // Karn: only an echoed timestamp could tell which of the two arrived
+    const SentSegment& before = snd.board[plan.number];
+    snd.timed = before.end();
+    snd.undo.sent_again(before.end(), core.timestamp(cb, before.sent_at), core.timestamp(cb));
+    snd.board.sent_again(plan.number, stamp);
+  }
+
+  // The largest packet on its way: what it tells of the path when it is acknowledged (RFC
+  // 5927 7.2).
+  static void note_size(Core& core, Control& cb, const SegmentPlan& plan, SeqNum end) noexcept {
+    const auto packet = static_cast<std::uint16_t>(
+        plan.payload_length + plan.segment.options.encoded_bytes() + core.header_bytes(cb.key));
+    if (packet > cb.snd.largest_sent) {
+      cb.snd.largest_sent = packet;
+      cb.snd.largest_end = end;
+    }
+  }
+};
+
+}  // namespace tunic::inline v0
