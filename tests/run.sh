@@ -72,6 +72,7 @@ run_rest() {
       stage "tests with $compiler, $type" run_ctest "$compiler-$type" -LE 'live|tree'
     done
   done
+  stage "all cases, seeds and 10 million hostile packets" all_cases
   stage "valgrind" valgrind --quiet --error-exitcode=1 --leak-check=full \
     build/g++-Debug/tests/tunic_unit
   [[ ! -x tests/fuzz/run.sh ]] || stage "fuzzing, ten minutes" tests/fuzz/run.sh 600
@@ -133,6 +134,10 @@ build_headers() {
 run_ctest() {
   UBSAN_OPTIONS=print_stacktrace=1 ctest --test-dir "build/$1" --output-on-failure \
     --no-label-summary -j "$jobs" "${@:2}"
+}
+
+all_cases() {
+  TUNIC_FULL_TESTS=1 run_ctest clang-release -LE 'live|tree|package'
 }
 
 check_format() {
