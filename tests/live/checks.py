@@ -297,8 +297,11 @@ def killed(context):
         for habit in ("reads", "does not read"):
             client = subprocess.Popen([sys.executable, "-c", CLIENT, STACK, str(ECHO), habit])
             try:
-                enough = MIB // 4 if habit == "does not read" else 1
-                wait_until(lambda: server.gauges()["buffer_bytes"] >= enough, "the transfer is going on")
+                if habit == "reads":
+                    begin = server.stats()["tcp"]["segments_in"]
+                    wait_until(lambda: server.stats()["tcp"]["segments_in"] > begin + 1000, "the transfer is going on")
+                else:  # both buffers hold what they start with
+                    wait_until(lambda: server.gauges()["buffer_bytes"] >= MIB // 8, "the transfer is stuck")
             finally:
                 client.send_signal(signal.SIGKILL)
                 client.wait()

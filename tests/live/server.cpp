@@ -185,7 +185,8 @@ class Server {
                       {"reassemblies", gauges.reassemblies},
                       {"buffer_bytes", gauges.buffer_bytes}})
                     .c_str(),
-                json({{"passive_opens", stats.tcp.passive_opens},
+                json({{"segments_in", stats.tcp.segments_in},
+                      {"passive_opens", stats.tcp.passive_opens},
                       {"active_opens", stats.tcp.active_opens},
                       {"resets_in", stats.tcp.resets_in},
                       {"resets_out", stats.tcp.resets_out},
