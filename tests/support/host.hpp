@@ -122,6 +122,7 @@ struct PeerOptions {
   bool sack = false;
   std::optional<std::uint32_t> timestamp{};  // the first TSval
   std::uint32_t isn = 1000;
+  bool ecn = false;  // asks for it (RFC 3168)
 };
 
 /// One connection seen from the far end: it knows its own sequence number and what it expects from
@@ -150,6 +151,7 @@ class BasicPeer {
     if (options.window_scale) built = built.window_scale(*options.window_scale);
     if (options.sack) built = built.sack_permitted();
     if (options.timestamp) built = built.timestamps(*options.timestamp, 0);
+    if (options.ecn) built = built.ece().cwr();
     return built;
   }
 
@@ -167,7 +169,8 @@ class BasicPeer {
     host.inject(syn());
     const TcpSegment answer = host.take_tcp();
     INFO(host.last->describe());
-    REQUIRE(answer.flags == (TcpFlags::syn | TcpFlags::ack));
+    const TcpFlags agreed = options.ecn && Traits::ecn ? TcpFlags::ece : TcpFlags::none;
+    REQUIRE(answer.flags == (TcpFlags::syn | TcpFlags::ack | agreed));
     learn(answer);
     seq = SeqNum{options.isn} + 1;
   }

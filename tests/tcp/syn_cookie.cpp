@@ -19,7 +19,8 @@ TEST_CASE("a cookie brings back the MSS, and the options with a timestamp", "[tc
   offered.has_window_scale = true;
   offered.window_scale = 7;
   offered.sack_permitted = true;
-  const std::uint32_t bits = SynCookies::option_bits(offered);
+  const bool ecn = GENERATE(false, true);
+  const std::uint32_t bits = SynCookies::option_bits(offered, ecn);
   const SeqNum cookie = cookies.make(flow, isn, 1460, bits, now);
   const std::uint32_t stamp = SynCookies::stamp(1'000'000, bits);
   CHECK(stamp <= 1'000'000);
@@ -29,6 +30,7 @@ TEST_CASE("a cookie brings back the MSS, and the options with a timestamp", "[tc
   CHECK(decoded->mss == 1460);
   CHECK(decoded->window_scale == 7);
   CHECK(decoded->sack);
+  CHECK(decoded->ecn == ecn);
 }
 
 TEST_CASE("without a timestamp a cookie says the MSS alone, rounded down", "[tcp][syn_cookie]") {
@@ -38,6 +40,7 @@ TEST_CASE("without a timestamp a cookie says the MSS alone, rounded down", "[tcp
   CHECK(decoded->mss == 1360);
   CHECK_FALSE(decoded->window_scale.has_value());
   CHECK_FALSE(decoded->sack);
+  CHECK_FALSE(decoded->ecn);
 }
 
 TEST_CASE("a cookie is worth nothing for another flow, ISN, key, time or option",

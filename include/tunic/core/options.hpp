@@ -67,6 +67,13 @@ struct ConnectionOptions {
   Keepalive keepalive{};
 };
 
+/// Explicit congestion notification (RFC 3168).
+enum class Ecn : std::uint8_t {
+  off,
+  when_asked,  ///< With peers whose SYN asks for it: what Linux does by default.
+  always,      ///< Our SYNs ask too; one that is lost or refused is sent again without asking.
+};
+
 /// Settings of TCP as a whole.
 struct TcpConfig {
   std::uint32_t max_connections = 16384;  ///< Control blocks, half-open ones included.
@@ -77,6 +84,7 @@ struct TcpConfig {
   bool timestamps = true;                 ///< RFC 7323.
   bool sack = true;                       ///< RFC 2018.
   bool syn_cookies = true;                ///< When a SYN queue is full (RFC 4987 3.6).
+  Ecn ecn = Ecn::when_asked;              ///< RFC 3168.
   Duration delayed_ack =
       std::chrono::milliseconds{40};  ///< 0 = at once; below 500 ms (RFC 9293 MUST-40).
   Duration cork_timeout = std::chrono::milliseconds{200};

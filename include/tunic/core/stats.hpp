@@ -50,6 +50,8 @@ struct TcpStats {
   std::uint64_t out_of_order = 0;
   std::uint64_t duplicates = 0;
   std::uint64_t zero_window_probes = 0;
+  std::uint64_t ce_in = 0;           ///< Data segments that came marked (RFC 3168).
+  std::uint64_t ecn_reductions = 0;  ///< Reductions of a window for marks.
   std::uint64_t keepalive_probes = 0;
 };
 

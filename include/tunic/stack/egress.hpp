@@ -58,6 +58,7 @@ class Egress {
   static constexpr unsigned max_replans = 16;    // of one run: a device that can't settle is full
   static constexpr std::size_t header_room = 60 + tcp_max_header_bytes;
   static constexpr std::byte garbage[1] = {};
+  static constexpr unsigned ecn_capable = 2;  // ECT(0), RFC 3168 5
 
   // A packet of the batch that has a connection behind it.
   struct Staged {
@@ -125,7 +126,8 @@ class Egress {
     } else if (plan.garbage_byte) {
       room[pieces++] = garbage;
     }
-    const std::uint8_t traffic_class = static_cast<std::uint8_t>(cb.options.dscp << 2);
+    const auto traffic_class =
+        static_cast<std::uint8_t>(cb.options.dscp << 2 | (plan.ect ? ecn_capable : 0));
     add_tcp(cb.key, staged.plan.segment, cb.options.ttl, traffic_class, pieces, plan.reason);
     return staged.plan.payload_length == plan.payload_length;
   }

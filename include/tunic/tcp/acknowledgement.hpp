@@ -25,7 +25,12 @@ class Acknowledgement {
   using Control = ControlBlock<Traits>;
 
   Acknowledgement(Core& core, Control& cb, const TcpSegment& segment) noexcept
-      : core_{core}, cb_{cb}, snd_{cb.snd}, segment_{segment}, recovery_{core, cb} {}
+      : core_{core}, cb_{cb}, snd_{cb.snd}, segment_{segment}, recovery_{core, cb} {
+    // In a SYN+ACK it means something else, in an old segment it is old.
+    if constexpr (Traits::ecn)
+      ece_ = cb.ecn.ect && segment.has(TcpFlags::ece) && !segment.has(TcpFlags::syn) &&
+             snd_.una <= segment.ack;
+  }
 
   /// Takes it in. `same_window`: it offers what was offered before.
   void run(bool same_window) noexcept {
@@ -46,6 +51,7 @@ class Acknowledgement {
     follow_phase();
     // After an undo the next acknowledgement judges, by the window that is restored.
     const std::uint32_t lost = undone_ ? 0 : recovery_.detect(flight_size, unreported);
+    recovery_.marked(ece_, flight_size);
     tell_controller(lost);
     if (advances_) {
       cb_.deadlines.user = snd_.outstanding() ? recovery_.user_deadline() : never;
@@ -259,6 +265,7 @@ class Acknowledgement {
                            .round_start = round,
                            .window_limited = snd_.window_limited || snd_.window_was_limited,
                            .in_recovery = snd_.phase == SenderPhase::recovery,
+                           .ece = ece_,
                            .rate = rate});
   }
 
@@ -308,6 +315,7 @@ class Acknowledgement {
   std::uint32_t delivered_ = 0;
   std::uint32_t sacked_ = 0;
   Duration rtt_{-1};              // of the segment that was sent last of those delivered now
+  bool ece_ = false;              // the peer echoes a mark
   bool advances_ = false;         // SND.UNA moves
   Instant edge_sent_at_ = never;  // of what was at SND.UNA, if that had been sent again
   bool undone_ = false;

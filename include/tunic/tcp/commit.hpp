@@ -42,6 +42,10 @@ class Commit {
     } else if (blocked == Blocked::cork && cb.deadlines.cork == never) {
       cb.deadlines.cork = core.now + core.config.cork_timeout;
     }
+    if constexpr (Traits::ecn) {
+      if (Recovery<Traits>{core, cb}.quiet() && cb.deadlines.retransmit == never)
+        cb.deadlines.retransmit = cb.ecn.quiet_until;
+    }
     core.arm(cb);
   }
 
@@ -70,6 +74,7 @@ class Commit {
     }
     if (plan.segment.has(TcpFlags::ack)) {
       cb.rcv.acknowledged(plan.segment.ack, plan.edge);
+      if constexpr (Traits::ecn) cb.ecn.unreported = false;
       if (cb.timestamps)
         cb.rcv.tuning.acknowledged(plan.segment.options.timestamps.value, core.now);
       cb.deadlines.ack = never;
@@ -121,6 +126,9 @@ class Commit {
     } else {
       snd.board.sent(segment);
       snd.nxt = end;
+      if constexpr (Traits::ecn) {
+        if (plan.segment.has(TcpFlags::cwr)) cb.ecn.cwr_due = false;
+      }
       if (!snd.timing) {
         snd.timing = true;
         snd.timed = end;

@@ -71,6 +71,7 @@ struct CongestionEvent {
 ///   `ssthresh()`, to which `cwnd()` falls.
 /// - `on_recovery_end(flight, mss)`: all that was outstanding at the last `on_congestion` is
 ///   acknowledged. `cwnd()` is then at most `ssthresh()` (RFC 9937 6.4, RFC 6582 3.2 step 3).
+///   Right behind `on_congestion` when there is nothing to repair: after a mark.
 /// - `on_timeout(event, first)`: one segment's window. `first` is false when the same segment
 ///   times out again; `ssthresh()` is then left alone (RFC 5681 3.1), and what was saved too.
 /// - `on_spurious()`: the last `on_congestion` or `on_timeout` was wrong; the state is as before

@@ -9,6 +9,7 @@
 #include <tunic/base/timing_wheel.hpp>
 #include <tunic/core/event.hpp>
 #include <tunic/core/options.hpp>
+#include <tunic/tcp/ecn.hpp>
 #include <tunic/tcp/flow.hpp>
 #include <tunic/tcp/receiver.hpp>
 #include <tunic/tcp/rtt.hpp>
@@ -20,6 +21,7 @@
 #include <boost/intrusive/list_hook.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace tunic::inline v0 {
 
@@ -39,6 +41,7 @@ struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlin
   Receiver rcv;
   RttEstimator rtt;
   typename Traits::Congestion congestion;
+  [[no_unique_address]] std::conditional_t<Traits::ecn, EcnState, NoEcn> ecn;
   Deadlines deadlines;
   Instant last_received{};
   ConnectionOptions options;

@@ -68,7 +68,10 @@ class Expiry {
       persist();
       return true;
     }
-    if (!snd.outstanding()) return true;
+    if (!snd.outstanding()) {  // what a mark has held back
+      core_.want_output(cb_);
+      return true;
+    }
     if (core_.backlogged) {  // the acknowledgement may be among the packets that wait
       cb_.deadlines.retransmit = core_.now;
       return true;
@@ -106,6 +109,7 @@ class Expiry {
       core_.close(cb_, cb_.soft_error != Errc::none ? cb_.soft_error : Errc::timed_out);
       return false;
     }
+    if constexpr (Traits::ecn) cb_.ecn.asking = false;  // RFC 3168 6.1.1.1: it may be the reason
     ++cb_.snd.retries;
     cb_.rtt.back_off();
     cb_.snd.timing = false;

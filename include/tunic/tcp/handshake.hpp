@@ -85,6 +85,7 @@ class Handshake {
     ++core_.stats.gauges.half_open;
     cb->received_dscp = static_cast<std::uint8_t>(info.traffic_class >> 2);
     start_receiving(*cb, peer_isn, info.options);
+    if constexpr (Traits::ecn) cb->ecn.start(takes_ecn(info));
     cb->snd.start(isn_above_old(info.flow), cb->options.send_buffer.initial);
     cb->snd.wnd = cb->snd.max_wnd = window;
     cb->snd.wl1 = peer_isn;
@@ -108,6 +109,13 @@ class Handshake {
         return false;
       }
       ++core_.stats.tcp.resets_in;
+      if constexpr (Traits::ecn) {
+        if (std::exchange(cb.ecn.asking, false)) {  // RFC 3168 6.1.1.1: once more without
+          cb.syn_due = true;
+          core_.want_output(cb);
+          return false;
+        }
+      }
       ++core_.stats.tcp.failed_handshakes;
       core_.close(cb, Errc::connection_refused);
       return false;
@@ -117,6 +125,7 @@ class Handshake {
       return false;
     }
     start_receiving(cb, segment.seq, segment.options);
+    agree_on_ecn(cb, segment.flags);
     cb.snd.wnd = cb.snd.max_wnd = segment.window;  // not scaled (RFC 7323 2.2)
     cb.snd.wl1 = segment.seq;
     cb.snd.wl2 = segment.has(TcpFlags::ack) ? segment.ack : cb.snd.iss;
@@ -272,6 +281,7 @@ class Handshake {
     ++listener.half_open;  // for the moment that SYN-RECEIVED lasts
     ++core_.stats.gauges.half_open;
     start_receiving(*cb, peer_isn, options);
+    if constexpr (Traits::ecn) cb->ecn.start(decoded->ecn);
     cb->snd.start(cookie, cb->options.send_buffer.initial);
     cb->snd.nxt = cookie + 1;
     cb->snd.wl1 = peer_isn;
@@ -286,9 +296,10 @@ class Handshake {
     const ConnectionOptions& options = listener.options.connection;
     const bool timestamps =
         Traits::timestamps && core_.config.timestamps && info.options.has_timestamps;
-    const std::uint32_t bits = timestamps ? SynCookies::option_bits(usable(info.options)) : 0;
+    const bool ecn = timestamps && takes_ecn(info);
+    const std::uint32_t bits = timestamps ? SynCookies::option_bits(usable(info.options), ecn) : 0;
     TcpSegment answer;
-    answer.flags = TcpFlags::syn | TcpFlags::ack;
+    answer.flags = TcpFlags::syn | TcpFlags::ack | (ecn ? TcpFlags::ece : TcpFlags::none);
     answer.seq = core_.cookies.make(info.flow, peer_isn,
                                     info.options.has_mss ? info.options.mss : std::uint16_t{536},
                                     bits, core_.now);
@@ -317,6 +328,22 @@ class Handshake {
     return options;
   }
 
+  [[nodiscard]] bool takes_ecn(const SynInfo& info) const noexcept {
+    return Traits::ecn && core_.config.ecn != Ecn::off && info.ecn;
+  }
+
+  // The answer to our SYN, or one that crosses it. After a SYN of ours that did not ask nothing is
+  // sent ECT, but marks are echoed: a peer that has agreed to an earlier one may send ECT (RFC
+  // 3168 6.1.1).
+  void agree_on_ecn(Control& cb, TcpFlags flags) noexcept {
+    if constexpr (Traits::ecn) {
+      const bool asked = core_.config.ecn == Ecn::always;
+      cb.ecn.on = flags.has(TcpFlags::ack) ? asked && agrees_to_ecn(flags)
+                                           : cb.ecn.asking && asks_for_ecn(flags);
+      cb.ecn.ect = cb.ecn.on && cb.ecn.asking;
+    }
+  }
+
   // Takes the peer's SYN: its sequence number, and of its options those that both sides speak.
   void start_receiving(Control& cb, SeqNum peer_isn, const TcpOptions& offered) noexcept {
     const TcpOptions options = usable(offered);
@@ -340,8 +367,10 @@ class Handshake {
   // Keeps a SYN for the user's verdict; a repeated one is the same request.
   void hold(Listening<Traits>& listener, const SynInfo& info, const TcpSegment& segment) noexcept {
     forget_expired(listener);
-    for (const auto& waiting : listener.pending) {
-      if (waiting.syn.info.flow == info.flow) return;
+    for (auto& waiting : listener.pending) {
+      if (waiting.syn.info.flow != info.flow) continue;
+      waiting.syn.info.ecn = waiting.syn.info.ecn && info.ecn;  // RFC 3168 6.1.1: both must ask
+      return;
     }
     if (listener.pending.size() >= listener.options.max_pending_syns) {
       core_.stats.count(Drop::syn_queue_full);

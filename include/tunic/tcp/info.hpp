@@ -17,6 +17,7 @@ struct TcpInfo {
   bool timestamps = false;      ///< Negotiated (RFC 7323 3).
   bool sack = false;            ///< Negotiated (RFC 2018).
   bool window_scaling = false;  ///< Negotiated (RFC 7323 2).
+  bool ecn = false;             ///< Negotiated (RFC 3168).
   std::uint8_t snd_wscale = 0;
   std::uint8_t rcv_wscale = 0;
   std::uint32_t snd_cwnd = 0;      ///< Bytes.
@@ -46,10 +47,12 @@ struct TcpInfo {
   std::uint32_t spurious = 0;    ///< Reductions of the window that were undone.
   std::uint32_t dsack_dups = 0;  ///< Duplicates that the peer reported (RFC 2883).
   std::uint8_t reordering_steps =
-      1;                     ///< The reordering window in quarters of `min_rtt` (RFC 8985).
-  bool reord_seen = false;   ///< The path was seen to reorder.
-  std::uint32_t unread = 0;  ///< Bytes received in order and not read.
-  std::uint32_t unsent = 0;  ///< Bytes written and never sent.
+      1;                             ///< The reordering window in quarters of `min_rtt` (RFC 8985).
+  bool reord_seen = false;           ///< The path was seen to reorder.
+  std::uint32_t received_ce = 0;     ///< Data segments that came marked (RFC 3168).
+  std::uint32_t ecn_reductions = 0;  ///< Reductions of the window for marks.
+  std::uint32_t unread = 0;          ///< Bytes received in order and not read.
+  std::uint32_t unsent = 0;          ///< Bytes written and never sent.
   std::uint32_t out_of_order_ranges = 0;
 };
 
@@ -61,6 +64,11 @@ template <class Traits>
   info.timestamps = cb.timestamps;
   info.sack = cb.sack;
   info.window_scaling = cb.scaled;
+  if constexpr (Traits::ecn) {
+    info.ecn = cb.ecn.on;
+    info.received_ce = cb.ecn.received_ce;
+    info.ecn_reductions = cb.ecn.reductions;
+  }
   info.snd_wscale = snd.scale;
   info.rcv_wscale = cb.rcv.scale;
   info.snd_cwnd = Recovery<Traits>{core, cb}.window();

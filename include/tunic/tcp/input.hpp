@@ -19,8 +19,13 @@ class Input {
   using Core = TcpCore<Traits>;
   using Control = ControlBlock<Traits>;
 
-  Input(Core& core, Control& cb, const TcpSegment& segment) noexcept
-      : core_{core}, cb_{cb}, snd_{cb.snd}, rcv_{cb.rcv}, segment_{segment} {}
+  Input(Core& core, Control& cb, const TcpSegment& segment, std::uint8_t traffic_class) noexcept
+      : core_{core},
+        cb_{cb},
+        snd_{cb.snd},
+        rcv_{cb.rcv},
+        segment_{segment},
+        ce_{(traffic_class & 3) == 3} {}
 
   /// Processes the segment. The control block may be gone afterwards.
   void run() noexcept {
@@ -145,6 +150,7 @@ class Input {
     if (cb_.state != TcpState::syn_received) return challenge(Drop::syn_in_synchronized);
     const bool with_ack = segment_.has(TcpFlags::ack);
     if (segment_.seq == rcv_.irs) {
+      if constexpr (Traits::ecn) cb_.ecn.repeated(segment_.flags);
       if (with_ack && !cb_.passive)
         return true;       // simultaneous open: the peer's SYN+ACK brings our ACK
       cb_.syn_due = true;  // the same SYN+ACK again
@@ -296,6 +302,7 @@ class Input {
     const bool had_gap = !rcv_.out_of_order.empty();
     const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges);
     measure_round_trip();
+    const bool news = take_mark();
     if (taken.refused)
       core_.stats.count(taken.out_of_order ? Drop::out_of_order_limit : Drop::no_memory);
     if (taken.duplicate) ++core_.stats.tcp.duplicates;
@@ -306,10 +313,21 @@ class Input {
       owe_ack();
     } else {
       rcv_.pushed = segment_.has(TcpFlags::psh);
-      delay_ack(had_gap || taken.duplicate || taken.refused);
+      delay_ack(had_gap || taken.duplicate || taken.refused || news);
       core_.raise(cb_, EventFlags::readable);
     }
     return true;
+  }
+
+  // RFC 3168 6.1.3: what marks and CWR there are on data in the window; a SYN can't be marked. True
+  // when its sender should hear of it at once.
+  bool take_mark() noexcept {
+    if constexpr (Traits::ecn) {
+      if (!cb_.ecn.on || segment_.has(TcpFlags::syn)) return false;
+      if (ce_) ++core_.stats.tcp.ce_in;
+      return cb_.ecn.received(ce_, segment_.has(TcpFlags::cwr));
+    }
+    return false;
   }
 
   // How long it takes from an ACK to data that answers it.
@@ -382,6 +400,7 @@ class Input {
   Sender& snd_;
   Receiver& rcv_;
   const TcpSegment& segment_;
+  const bool ce_;  // marked on its way (RFC 3168 5)
 };
 
 }  // namespace tunic::inline v0

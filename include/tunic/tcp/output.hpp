@@ -107,6 +107,7 @@ class Output {
     const bool answers = cb_.state == TcpState::syn_received;
     syn.seq = cb_.snd.iss;
     syn.flags = TcpFlags::syn;
+    if constexpr (Traits::ecn) syn.flags |= cb_.ecn.syn_flags(answers);
     syn.options.has_mss = true;
     syn.options.mss = core_.announced_mss(cb_.key, cb_.options);
     if (answers) {
@@ -140,6 +141,7 @@ class Output {
     segment.seq = seq;
     segment.ack = cb_.rcv.nxt;
     segment.flags = TcpFlags::ack;
+    if constexpr (Traits::ecn) segment.flags |= cb_.ecn.ack_flags();
     segment.window = window_;
     if constexpr (Traits::timestamps) {
       if (cb_.timestamps) {
@@ -227,6 +229,10 @@ class Output {
 
   std::optional<SegmentPlan> plan_data() noexcept {
     if (lost_ != Scoreboard::none && cb_.snd.frto != Frto::second_ack) return std::nullopt;
+    if (Recovery<Traits>{core_, cb_}.quiet() && cb_.snd.has_work()) {
+      blocked_ = Blocked::congestion;
+      return std::nullopt;
+    }
     return plan_data(congestion_room());
   }
 
@@ -250,6 +256,10 @@ class Output {
     if (plan.sequence_length() == 0) {
       blocked_ = Blocked::window;
       return std::nullopt;
+    }
+    if constexpr (Traits::ecn) {  // RFC 3168 6.1.2, 6.1.5: new data, and nothing else
+      plan.ect = cb_.ecn.ect && length != 0;
+      if (plan.ect && cb_.ecn.cwr_due && planned_ == 0) plan.segment.flags |= TcpFlags::cwr;
     }
     ++planned_;
     nxt_ = nxt_ + plan.sequence_length();

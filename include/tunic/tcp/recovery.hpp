@@ -56,7 +56,25 @@ class Recovery {
     if (snd_.phase == SenderPhase::recovery)
       cb_.congestion.on_recovery_end(snd_.in_flight(), core_.full_payload(cb_));
     snd_.rack.recovered();
+    if constexpr (Traits::ecn) {
+      cb_.ecn.reduced_at(snd_.recover);
+      if (std::exchange(cb_.ecn.echo_waits, false)) snd_.undo.stop();
+    }
     leave_phase();
+  }
+
+  /// The peer may `echo` a mark: as for a loss the window is reduced, once per window of data. What
+  /// is reduced for a mark is never undone, so a mark that comes in a recovery waits for its end.
+  /// `flight` as for `detect`. Each acknowledgement.
+  void marked(bool echo, std::uint32_t flight) noexcept {
+    if constexpr (Traits::ecn) {
+      EcnState& ecn = cb_.ecn;
+      if (ecn.reduced && snd_.una <= ecn.reduced_until) return;  // CWR has not got there yet
+      ecn.reduced = false;
+      ecn.echo_waits = ecn.echo_waits || (echo && flight != 0);
+      if (snd_.phase == SenderPhase::open && std::exchange(ecn.echo_waits, false))
+        reduce_for_mark(flight);
+    }
   }
 
   /// What was taken for a loss was none: the window is what it was (RFC 4015, RFC 5682 4).
@@ -88,6 +106,7 @@ class Recovery {
     const bool reneged = snd_.board.front().where == Whereabouts::sacked;
     const bool fresh = snd_.phase == SenderPhase::open;
     cb_.congestion.on_timeout(congestion_event(snd_.in_flight() + snd_.board.lost_bytes()), first);
+    if constexpr (Traits::ecn) cb_.ecn.cwr_due = true;
     if (snd_.retries < 255) ++snd_.retries;
     cb_.rtt.back_off();
     if (first) snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
@@ -160,10 +179,8 @@ class Recovery {
   /// 7.4).
   void probe_repaired(std::uint32_t flight) noexcept {
     snd_.tail_probe_out = false;
-    if (snd_.phase != SenderPhase::open) return;
-    snd_.undo.stop();
-    cb_.congestion.on_congestion(congestion_event(flight));
-    cb_.congestion.on_recovery_end(flight, core_.full_payload(cb_));
+    if (snd_.phase != SenderPhase::open || answered(snd_.tail_probe_end - 1)) return;
+    reduce_at_once(congestion_event(flight));
   }
 
   /// When the user's patience ends (RFC 9293 3.8.3, R2), if ever.
@@ -192,6 +209,12 @@ class Recovery {
     return snd_.phase == SenderPhase::recovery ? snd_.prr.window() : cb_.congestion.cwnd();
   }
 
+  /// A mark on a window of one segment: new data waits for the timer (RFC 3168 6.1.2).
+  [[nodiscard]] bool quiet() const noexcept {
+    if constexpr (Traits::ecn) return core_.now < cb_.ecn.quiet_until;
+    return false;
+  }
+
   [[nodiscard]] Duration reordering_window() const noexcept {
     return snd_.rack.window(snd_.phase != SenderPhase::open, snd_.board.sacked_segments(),
                             snd_.min_rtt.value(), cb_.rtt.srtt());
@@ -207,10 +230,42 @@ class Recovery {
     snd_.phase = SenderPhase::recovery;
     snd_.recover = snd_.nxt;
     snd_.timing = false;  // Karn: what is being timed may be what is sent again
-    snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
-    cb_.congestion.on_congestion(congestion_event(flight));
+    if (!answered(snd_.una)) {
+      snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
+      cb_.congestion.on_congestion(congestion_event(flight));
+      if constexpr (Traits::ecn) cb_.ecn.cwr_due = true;
+    }
     snd_.prr.start(unreported, cb_.congestion.ssthresh());
     snd_.prr.acknowledged(0, snd_.in_flight(), core_.full_payload(cb_), false);
+  }
+
+  // A loss in a window of data that was reduced for a mark is the same congestion (RFC 3168 6.1.2).
+  [[nodiscard]] bool answered(SeqNum seq) const noexcept {
+    if constexpr (Traits::ecn) return cb_.ecn.answered(seq);
+    return false;
+  }
+
+  void reduce_for_mark(std::uint32_t flight) noexcept {
+    CongestionEvent event = congestion_event(flight);
+    event.cause = CongestionEvent::Cause::ecn;
+    const bool least = cb_.congestion.cwnd() <= event.mss;
+    reduce_at_once(event);
+    ++cb_.ecn.reductions;
+    ++core_.stats.tcp.ecn_reductions;
+    if (!least || snd_.persisting) return;
+    restart();
+    cb_.ecn.quiet_until = snd_.rto_at;
+  }
+
+  // There is nothing to repair.
+  void reduce_at_once(const CongestionEvent& event) noexcept {
+    snd_.undo.stop();
+    cb_.congestion.on_congestion(event);
+    cb_.congestion.on_recovery_end(event.flight, event.mss);
+    if constexpr (Traits::ecn) {
+      cb_.ecn.reduced_at(snd_.nxt);
+      cb_.ecn.cwr_due = true;
+    }
   }
 
   void leave_phase() noexcept {
@@ -225,7 +280,7 @@ class Recovery {
   [[nodiscard]] bool may_probe() const noexcept {
     return cb_.sack && snd_.phase == SenderPhase::open && snd_.board.sacked_segments() == 0 &&
            snd_.board.lost_bytes() == 0 && !snd_.tail_probe_out && snd_.rtt_since_probe &&
-           !snd_.board.empty();
+           !snd_.board.empty() && !quiet();
   }
 
   [[nodiscard]] Duration probe_timeout() const noexcept {

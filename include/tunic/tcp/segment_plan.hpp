@@ -32,6 +32,7 @@ struct SegmentPlan {
   std::uint32_t payload_length = 0;
   std::uint32_t number = 0;   // of what is sent again, in the scoreboard
   bool tail_probe = false;    // it is to draw an acknowledgement (RFC 8985 7.3)
+  bool ect = false;           // routers may mark it (RFC 3168 5)
   bool garbage_byte = false;  // one byte that is no data follows (RFC 9293 MAY-6)
 
   [[nodiscard]] std::uint32_t sequence_length() const noexcept {

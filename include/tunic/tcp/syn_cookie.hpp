@@ -4,8 +4,8 @@
 // SYN cookies (RFC 4987 3.6): an ISN that stands for the connection request it answers, so that a
 // listener under pressure needs no memory for it. 5 bits count 64 s periods, 3 bits choose one of
 // eight MSS values, 24 bits are a MAC over the addresses, ports, the peer's ISN, both of these and
-// the options. The window scale and SACK are kept in the low 6 bits of the timestamp that the peer
-// echoes; without timestamps they are not used.
+// the options. The window scale, SACK and ECN are kept in the low 6 bits of the timestamp that the
+// peer echoes; without timestamps they are not used.
 
 #include <tunic/base/siphash.hpp>
 #include <tunic/base/time.hpp>
@@ -28,14 +28,15 @@ class SynCookies {
     std::uint16_t mss = 0;
     std::optional<std::uint8_t> window_scale;
     bool sack = false;
+    bool ecn = false;
   };
 
   explicit SynCookies(SipKey key) noexcept : key_{key} {}
 
   /// The options of a request as 6 bits: no window scale is 15.
-  [[nodiscard]] static std::uint32_t option_bits(const TcpOptions& options) noexcept {
+  [[nodiscard]] static std::uint32_t option_bits(const TcpOptions& options, bool ecn) noexcept {
     const std::uint32_t shift = options.has_window_scale ? options.window_scale : no_scale;
-    return shift | (options.sack_permitted ? sack_bit : 0);
+    return shift | (options.sack_permitted ? sack_bit : 0) | (ecn ? ecn_bit : 0);
   }
 
   /// A timestamp at or before `timestamp` whose low bits are `bits`.
@@ -64,11 +65,12 @@ class SynCookies {
     const std::uint32_t bits = echo ? *echo & option_mask : 0;
     if (compose(flow, peer_isn, current_period(now) - age, index, bits) != cookie)
       return std::nullopt;
-    Decoded decoded{.mss = mss_values[index], .window_scale = std::nullopt, .sack = false};
+    Decoded decoded{.mss = mss_values[index], .window_scale = std::nullopt};
     if (echo) {
       if ((bits & no_scale) != no_scale)
         decoded.window_scale = static_cast<std::uint8_t>(bits & no_scale);
       decoded.sack = (bits & sack_bit) != 0;
+      decoded.ecn = (bits & ecn_bit) != 0;
     }
     return decoded;
   }
@@ -76,6 +78,7 @@ class SynCookies {
  private:
   static constexpr std::uint32_t no_scale = 15;  // above 14, the largest legal shift
   static constexpr std::uint32_t sack_bit = 16;
+  static constexpr std::uint32_t ecn_bit = 32;
   static constexpr std::uint32_t option_mask = 63;
   // The values that most paths have; a request's MSS is rounded down to one of them.
   static constexpr std::array<std::uint16_t, 8> mss_values{88,   536,  1024, 1220,

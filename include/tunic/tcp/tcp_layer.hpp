@@ -6,6 +6,7 @@
 
 #include <tunic/ip/ip_config.hpp>
 #include <tunic/ip/ip_packet.hpp>
+#include <tunic/tcp/ecn.hpp>
 #include <tunic/tcp/expiry.hpp>
 #include <tunic/tcp/handshake.hpp>
 #include <tunic/tcp/input.hpp>
@@ -68,7 +69,7 @@ class TcpLayer : public TcpCore<Traits> {
     const FlowKey key{packet.dst, packet.src, segment.dst_port, segment.src_port};
     if (Control* cb = this->find(key)) {
       cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
-      return Input<Traits>{*this, *cb, segment}.run();
+      return Input<Traits>{*this, *cb, segment, packet.traffic_class}.run();
     }
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
     if (TimeWaitEntry* entry = this->time_wait.find(key)) {
@@ -83,9 +84,10 @@ class TcpLayer : public TcpCore<Traits> {
       this->reset_in_reply(key, segment);
       return;
     }
-    const SynInfo info{key, segment.options, packet.ttl, packet.traffic_class};
+    const SynInfo info{key, segment.options, packet.ttl, packet.traffic_class,
+                       asks_for_ecn(segment.flags)};
     if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment))
-      Input<Traits>{*this, *cb, segment}.run();
+      Input<Traits>{*this, *cb, segment, packet.traffic_class}.run();
   }
 
   void icmp_error(const IpError& error) noexcept { IcmpInput<Traits>{*this}.run(error); }
@@ -125,6 +127,7 @@ class TcpLayer : public TcpCore<Traits> {
     ++this->stats.tcp.active_opens;
     cb->snd.start(isn, wanted.connection.send_buffer.initial);
     cb->rcv.limit = wanted.connection.receive_buffer.initial;
+    if constexpr (Traits::ecn) cb->ecn.asking = this->config.ecn == Ecn::always;
     cb->state = TcpState::syn_sent;
     cb->syn_due = true;
     this->want_output(*cb);

@@ -20,6 +20,7 @@ struct SynInfo {
   TcpOptions options;
   std::uint8_t ttl = 0;
   std::uint8_t traffic_class = 0;
+  bool ecn = false;  ///< It asks for explicit congestion notification (RFC 3168).
 };
 
 /// What is done with a connection request.
@@ -52,6 +53,7 @@ struct DefaultTraits {
   static constexpr bool sack = true;         ///< Reporting by RFC 2018 and 2883.
   static constexpr bool syn_cookies = true;  ///< RFC 4987 3.6.
   static constexpr bool keepalive = true;    ///< RFC 9293 3.8.4.
+  static constexpr bool ecn = true;          ///< RFC 3168.
   static constexpr bool reassembly =
       true;  ///< IPv4 fragments; without it they are dropped and counted.
 };
@@ -63,6 +65,7 @@ struct MinimalTraits : DefaultTraits {
   static constexpr bool sack = false;
   static constexpr bool syn_cookies = false;
   static constexpr bool keepalive = false;
+  static constexpr bool ecn = false;
   static constexpr bool reassembly = false;
 };
 
@@ -73,6 +76,7 @@ concept StackTraits = CongestionControl<typename T::Congestion> &&
   { T::sack } -> std::convertible_to<bool>;
   { T::syn_cookies } -> std::convertible_to<bool>;
   { T::keepalive } -> std::convertible_to<bool>;
+  { T::ecn } -> std::convertible_to<bool>;
   { T::reassembly } -> std::convertible_to<bool>;
 };
 

@@ -31,6 +31,7 @@ class WindowController {
     CongestionWindow& window = state_.window;
     validation_.on_ack(sample, window);
     if (sample.in_recovery) return;  // RFC 9937 governs what is sent
+    if (sample.ece) return;          // RFC 3168 6.1.2: no growth
     if (!window.slow_starting()) {
       window.grow(state_.curve.growth(sample, window.cwnd));
       return;

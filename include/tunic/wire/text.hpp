@@ -130,6 +130,12 @@ inline std::string tcp_options_text(Bytes left) {
   return text;
 }
 
+/// What routers do with it at congestion (RFC 3168 5), unless they drop it as ever.
+inline std::string ecn_text(const Ipv4Header& ip) {
+  constexpr std::array<std::string_view, 4> names{"", ", ECT(1)", ", ECT(0)", ", CE"};
+  return std::string{names[ip.tos & 3]};
+}
+
 inline std::string tcp_text(const Ipv4Packet& packet) {
   const Ipv4Header& ip = packet.header;
   const auto segment = parse_tcp_unverified(packet.payload);
@@ -139,7 +145,7 @@ inline std::string tcp_text(const Ipv4Packet& packet) {
   }
   const std::size_t size = segment->payload.size();
   std::string text = join(flow_text(ip.src, segment->src_port, ip.dst, segment->dst_port),
-                          ": Flags [", to_text(segment->flags), "]");
+                          ": Flags [", to_text(segment->flags), "]", ecn_text(ip));
   if (!parse_tcp(packet.payload, ip.src, ip.dst)) text += ", bad checksum";
   text += join(", seq ", segment->seq.value());
   if (size > 0) text += join(":", (segment->seq + static_cast<std::uint32_t>(size)).value());
@@ -213,9 +219,9 @@ inline std::string icmp_text(const Ipv4Packet& packet) {
 
 inline std::string fragment_text(const Ipv4Packet& packet) {
   const Ipv4Header& ip = packet.header;
-  return join(hosts_text(ip.src, ip.dst), ": ", protocol_text(ip.protocol), " fragment, id ", ip.id,
-              ", offset ", ip.fragment_offset_bytes, ip.more_fragments ? ", more to come" : "",
-              ", length ", packet.payload.size());
+  return join(hosts_text(ip.src, ip.dst), ": ", protocol_text(ip.protocol), " fragment",
+              ecn_text(ip), ", id ", ip.id, ", offset ", ip.fragment_offset_bytes,
+              ip.more_fragments ? ", more to come" : "", ", length ", packet.payload.size());
 }
 
 }  // namespace detail
