@@ -95,7 +95,9 @@ class Play {
     constexpr std::array<TcpFlags, 8> usual{
         ack, syn,           ack | TcpFlags::psh, ack | fin,
         ack, TcpFlags::rst, syn | ack,           ack | TcpFlags::urg};
-    const TcpFlags flags = choice < 224 ? usual[choice >> 2 & 7] : TcpFlags{script_.byte()};
+    TcpFlags flags = choice < 224 ? usual[choice >> 2 & 7] : TcpFlags{script_.byte()};
+    const auto ecn = static_cast<std::uint8_t>(choice >> 5);
+    if ((ecn & 4) != 0 && choice < 224) flags |= TcpFlags::ece | TcpFlags::cwr;
     const std::uint8_t numbers = script_.byte();
     SeqNum seq = (numbers & 1) != 0 ? peer.watch.rcv_edge() : peer.watch.rcv_nxt().value_or(isn_);
     if ((numbers & 2) != 0) seq = seq + script_.word() - 0x8000U;
@@ -104,7 +106,7 @@ class Play {
     if ((numbers & 8) != 0) acked = acked - (script_.byte() + 1U);
     if ((numbers & 16) != 0) acked = acked + script_.byte();
     auto built = testing::segment(peer_at(index), {host, host_port}).seq(seq).ack(acked);
-    built = built.window(script_.word());
+    built = built.window(script_.word()).tos(ecn & 3);
     if (flags.has(TcpFlags::urg)) built = built.urgent(script_.word());
     if ((numbers & 32) != 0) built = with_options(built, flags.has(syn), acked);
     std::size_t size = (numbers & 64) != 0 ? script_.byte() : 0;

@@ -144,6 +144,22 @@ def transfer_captured(context):
     return f"{segments} segments of the stack"
 
 
+@check("a kernel that asks for ECN gets it, and an echo")
+def ecn(context):
+    setting = pathlib.Path("/proc/sys/net/ipv4/tcp_ecn")  # of this namespace
+    before = setting.read_text()
+    with context.echo_server():
+        setting.write_text("1")
+        try:
+            with connect(ECHO) as client:
+                client.sendall(b"hello")
+                expect(client.recv(5, socket.MSG_WAITALL) == b"hello", "no echo")
+                text = run("ss", "--no-header", "--tcp", "--info", "--options", "dst", STACK, "dport", "=", str(ECHO))
+                expect(" ecn " in text, text)
+        finally:
+            setting.write_text(before)
+
+
 @check("a closed port refuses at once")
 def closed_port(context):
     with context.echo_server():

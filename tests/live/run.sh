@@ -15,7 +15,7 @@ Exit code 77: this machine does not allow that, or lacks a tool. With TUNIC_REQU
 END
 }
 
-tools=(ip:iproute2 ping:iputils-ping nc:netcat-openbsd curl:curl tcpdump:tcpdump tshark:tshark
+tools=(ip:iproute2 ss:iproute2 ping:iputils-ping nc:netcat-openbsd curl:curl tcpdump:tcpdump tshark:tshark
   unshare:util-linux setpriv:util-linux python3:python3)
 
 skip() {

@@ -78,6 +78,7 @@ struct Draw {
   TcpSegment segment;
   std::vector<std::byte> payload;
   std::optional<std::vector<std::byte>> raw_options;
+  std::uint8_t ecn = 0;  // of the packet; the segment's flags of it are among the others
 };
 
 Draw draw_segment(Random& random, TcpFlags flags, const LiveNumbers& live) {
@@ -101,6 +102,8 @@ Draw draw_segment(Random& random, TcpFlags flags, const LiveNumbers& live) {
     draw.raw_options.emplace(random.below(11) * 4);
     for (auto& byte : *draw.raw_options) byte = static_cast<std::byte>(random.below(12));
   }
+  draw.segment.flags |= TcpFlags{static_cast<std::uint8_t>(random.below(4) << 6)};
+  draw.ecn = static_cast<std::uint8_t>(random.below(4));
   return draw;
 }
 
@@ -120,7 +123,8 @@ void meet(TcpState state, TcpFlags flags, std::uint64_t seed) {
   const bool deaf = random.chance(0.25);
   const PeerOptions options{.window_scale = rich ? std::optional<std::uint8_t>{4} : std::nullopt,
                             .sack = rich,
-                            .timestamp = rich ? std::optional{5000U} : std::nullopt};
+                            .timestamp = rich ? std::optional{5000U} : std::nullopt,
+                            .ecn = rich};
   Scene<Traits> scene{state, options};
   auto& [host, bystander, listener, peer, connection] = scene;
   if (deaf) listener.close();
@@ -128,7 +132,7 @@ void meet(TcpState state, TcpFlags flags, std::uint64_t seed) {
   const Draw draw = draw_segment(random, flags, live);
   auto built = peer.bare().flags(flags).seq(draw.segment.seq);
   built = built.ack(draw.segment.ack).window(draw.segment.window).urgent(draw.segment.urgent);
-  built = built.flags(flags).payload(Bytes{draw.payload});
+  built = built.flags(draw.segment.flags).payload(Bytes{draw.payload}).tos(draw.ecn);
   if (rich) built = built.timestamps(peer.tsval, peer.tsecr);
   if (draw.raw_options) built = built.raw_tcp_options(Bytes{*draw.raw_options});
   const Packet packet = built.packet();

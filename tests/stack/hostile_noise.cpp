@@ -179,11 +179,12 @@ class Storm {
     if (choice > 4)
       built = built.payload(Bytes{random_bytes(random_.below(choice < 9 ? 40 : 1400))});
     const bool odd = random_.below(8) == 0;
-    return built
-        .flags(odd           ? TcpFlags{static_cast<std::uint8_t>(random_.next())}
-               : choice == 0 ? syn
-                             : usual[random_.below(usual.size())])
-        .packet();
+    const TcpFlags flags = odd           ? TcpFlags{static_cast<std::uint8_t>(random_.next())}
+                           : choice == 0 ? syn
+                                         : usual[random_.below(usual.size())];
+    const bool marks = random_.below(4) == 0;
+    const TcpFlags more = marks ? TcpFlags::ece | TcpFlags::cwr : TcpFlags::none;
+    return built.flags(flags | more).tos(static_cast<std::uint8_t>(random_.below(4))).packet();
   }
 
   Packet forged_error() {

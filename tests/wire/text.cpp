@@ -85,6 +85,22 @@ TEST_CASE("flags and urgent pointers are shown as tcpdump does", "[wire][text]")
       "10.0.0.1.43210 > 10.0.0.2.7: Flags [.U], seq 100:101, ack 500, win 64240, urg 1, length 1");
 }
 
+TEST_CASE("what routers may mark, or have marked, is shown", "[wire][text]") {
+  const auto marked = [](std::uint8_t ecn, IpProtocol protocol, Ipv4Header header = {}) {
+    header.tos = static_cast<std::uint8_t>(46 << 2 | ecn);
+    const auto ack = tcp_packet(segment(TcpFlags::ack | TcpFlags::ece));
+    return to_text(ip_packet(protocol, Bytes{ack}.subspan(20), header));
+  };
+  const std::string before = "10.0.0.1.43210 > 10.0.0.2.7: Flags [.E]";
+  const std::string rest = ", seq 100, ack 500, win 64240, length 0";
+  CHECK(marked(0, IpProtocol::tcp) == before + rest);
+  CHECK(marked(1, IpProtocol::tcp) == before + ", ECT(1)" + rest);
+  CHECK(marked(2, IpProtocol::tcp) == before + ", ECT(0)" + rest);
+  CHECK(marked(3, IpProtocol::tcp) == before + ", CE" + rest);
+  CHECK(marked(3, IpProtocol::udp, {.id = 7, .fragment_offset_bytes = 8}) ==
+        "10.0.0.1 > 10.0.0.2: UDP fragment, CE, id 7, offset 8, length 20");
+}
+
 TEST_CASE("unusual options are shown as they are", "[wire][text]") {
   CHECK(
       to_text(tcp_packet(
