@@ -51,6 +51,9 @@ struct ConnectionOptions {
   bool report_soft_errors = true;  ///< RFC 9293 SHLD-20.
   std::uint8_t ttl = 64;           ///< 1..255 (RFC 9293 MUST-49).
   std::uint8_t dscp = 0;           ///< 0..63 (RFC 9293 MUST-48).
+  /// Spreads what leaves over the round trip, the initial window included, in bursts of about a
+  /// millisecond (tcp/pacing.hpp). A congestion controller with a rate of its own paces anyway.
+  bool pacing = false;
   /// Caps the MSS announced and used, 0 = what the MTU allows; below 88 it is raised to 88.
   std::uint16_t max_segment_size = 0;
   /// Most bytes queued for sending; grows with the congestion window.
@@ -58,6 +61,10 @@ struct ConnectionOptions {
   /// Most bytes unread, and so the window; grows with what is read in a round trip. The window
   /// scale of our SYN follows the bound, so one that is raised later may be out of reach.
   BufferSize receive_buffer = tuned_buffer;
+  /// Most bytes of payload a second that leave, what is sent again included; 0 = no bound. What
+  /// Linux knows as SO_MAX_PACING_RATE: it paces whatever `pacing` says, and binds a controller
+  /// with a rate of its own as well.
+  std::uint64_t max_pacing_rate = 0;
   /// R2: how long sent data may stay without an acknowledgement. Zero = for ever (RFC 9293 MUST-21;
   /// five minutes is the default of its 3.9.1.1).
   Duration user_timeout = std::chrono::minutes{5};

@@ -266,6 +266,7 @@ class Acknowledgement {
                            .window_limited = snd_.window_limited || snd_.window_was_limited,
                            .in_recovery = snd_.phase == SenderPhase::recovery,
                            .ece = ece_,
+                           .paced = snd_.pacer.on(),
                            .rate = rate});
   }
 
@@ -299,7 +300,9 @@ class Acknowledgement {
     if (snd_.largest_sent != 0 && snd_.largest_end <= ack)
       snd_.largest_acked = std::max(snd_.largest_acked, snd_.largest_sent);
     if (snd_.fin_queued && !snd_.fin_acked && end < ack) snd_.fin_acked = true;
-    snd_.queue.consume(static_cast<std::uint32_t>(std::min(ack, end) - begin), core_.pool);
+    const auto bytes = static_cast<std::uint32_t>(std::min(ack, end) - begin);
+    cb_.traffic.bytes_acked += bytes;
+    snd_.queue.consume(bytes, core_.pool);
     snd_.una = ack;
     if (snd_.queue.empty() && snd_.board.empty()) snd_.board.clear(core_.pool);
     if (snd_.urgent && snd_.up <= ack) snd_.urgent = false;

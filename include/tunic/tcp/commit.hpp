@@ -4,8 +4,10 @@
 // What becomes of planned segments: the device has accepted one or not, and when all are gone, the
 // timer starts of what has to wait (RFC 6298 5.1, RFC 9293 3.8.6.1).
 
+#include <tunic/tcp/pacing_rate.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/segment_plan.hpp>
+#include <tunic/tcp/sending_limit.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -14,7 +16,7 @@
 namespace tunic::inline v0 {
 
 /// What keeps a connection from sending more.
-enum class Blocked : std::uint8_t { nothing, window, congestion, nagle, cork, memory };
+enum class Blocked : std::uint8_t { nothing, window, congestion, pacing, nagle, cork, memory };
 
 template <class Traits>
 class Commit {
@@ -27,9 +29,12 @@ class Commit {
   static void settle(Core& core, Control& cb, Blocked blocked) noexcept {
     Sender& snd = cb.snd;
     if (!synchronized(cb.state)) return;
+    if (snd.pacer.on()) settle_pacing(core, cb, blocked);
+    note_limit(core, cb, blocked == Blocked::window);
     if (blocked == Blocked::congestion) {
       snd.window_limited = true;
-    } else if (blocked != Blocked::memory && snd.board.lost_bytes() == 0) {
+    } else if (blocked != Blocked::memory && blocked != Blocked::pacing &&
+               snd.board.lost_bytes() == 0) {
       snd.rate.app_limited(snd.in_flight());
     }
     if (!snd.has_work()) return;
@@ -52,6 +57,7 @@ class Commit {
   /// The device has accepted a plan.
   static void accepted(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
     ++core.stats.tcp.segments_out;
+    cb.traffic.sent(plan.payload_length, plan.kind == SegmentKind::resend);
     switch (plan.kind) {
       case SegmentKind::syn:
         commit_syn(core, cb);
@@ -92,6 +98,22 @@ class Commit {
   }
 
  private:
+  static void settle_pacing(Core& core, Control& cb, Blocked blocked) noexcept {
+    Sender& snd = cb.snd;
+    if (blocked != Blocked::pacing) {
+      snd.pacer.rest();
+      cb.deadlines.pacing = never;
+      return;
+    }
+    const Pace pace = pace_of(core, cb);
+    cb.deadlines.pacing = snd.pacer.wait(pace);
+    // RFC 9002 7.8: a window that would be filled but for its pacing is made use of. One that is
+    // held down by the user's bound, or by a controller's own rate, is not.
+    if (pace.of_window && snd.in_flight() + snd.board.lost_bytes() + snd.unsent() >=
+                              Recovery<Traits>{core, cb}.window())
+      snd.window_limited = true;
+  }
+
   static void commit_syn(Core& core, Control& cb) noexcept {
     Sender& snd = cb.snd;
     cb.syn_due = false;
@@ -141,6 +163,7 @@ class Commit {
       snd.tail_probe_again = plan.kind == SegmentKind::resend;
       snd.tail_probe_end = snd.nxt;
     }
+    if (snd.pacer.on()) snd.pacer.sent(plan.payload_length);
     snd.force = false;
     snd.last_sent = core.now;
     if (cb.deadlines.retransmit == never || snd.persisting) {  // RFC 6298 5.1

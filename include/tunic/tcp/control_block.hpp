@@ -9,6 +9,7 @@
 #include <tunic/base/timing_wheel.hpp>
 #include <tunic/core/event.hpp>
 #include <tunic/core/options.hpp>
+#include <tunic/tcp/chronograph.hpp>
 #include <tunic/tcp/ecn.hpp>
 #include <tunic/tcp/flow.hpp>
 #include <tunic/tcp/receiver.hpp>
@@ -16,6 +17,7 @@
 #include <tunic/tcp/sender.hpp>
 #include <tunic/tcp/state.hpp>
 #include <tunic/tcp/timers.hpp>
+#include <tunic/tcp/traffic.hpp>
 
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/list_hook.hpp>
@@ -44,6 +46,8 @@ struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlin
   [[no_unique_address]] std::conditional_t<Traits::ecn, EcnState, NoEcn> ecn;
   Deadlines deadlines;
   Instant last_received{};
+  Traffic traffic;
+  Chronograph limits;
   ConnectionOptions options;
   BasicTcpConnection<Traits>* handle =
       nullptr;                            // null: half-open, waiting to be accepted, or an orphan

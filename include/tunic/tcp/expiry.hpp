@@ -31,6 +31,7 @@ class Expiry {
     if (take_due(cb_.deadlines.retransmit, core_.now) && !retransmit()) return;
     if (take_due(cb_.deadlines.ack, core_.now)) core_.acknowledge(cb_);
     if (take_due(cb_.deadlines.cork, core_.now)) stop_waiting();
+    if (take_due(cb_.deadlines.pacing, core_.now)) core_.want_output(cb_);
     if constexpr (Traits::keepalive) {
       if (take_due(cb_.deadlines.keepalive, core_.now) && !keepalive()) return;
     }
@@ -74,6 +75,11 @@ class Expiry {
     }
     if (core_.backlogged) {  // the acknowledgement may be among the packets that wait
       cb_.deadlines.retransmit = core_.now;
+      return true;
+    }
+    if (snd.pacer.waiting() && snd.in_flight() == 0) {  // what is late has not left again yet
+      snd.rto_at = std::max(core_.now, cb_.deadlines.pacing) + cb_.rtt.rto(core_.config);
+      cb_.deadlines.retransmit = snd.rto_at;
       return true;
     }
     switch (snd.timer) {

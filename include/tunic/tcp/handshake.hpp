@@ -5,6 +5,7 @@
 // the negotiation of options, SYN cookies, and the user's verdict over a SYN.
 
 #include <tunic/base/time.hpp>
+#include <tunic/tcp/sending_limit.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -81,6 +82,7 @@ class Handshake {
     }
     cb->passive = true;
     cb->listener = &listener;
+    ++cb->traffic.segs_in;  // the SYN
     ++listener.half_open;
     ++core_.stats.gauges.half_open;
     cb->received_dscp = static_cast<std::uint8_t>(info.traffic_class >> 2);
@@ -159,6 +161,7 @@ class Handshake {
     cb.snd.retries = 0;
     cb.snd.recover = cb.snd.una - 1;
     cb.last_received = core_.now;
+    note_limit(core_, cb);
     cb.rcv.tuning.start(cb.rtt.has_sample() ? cb.rtt.srtt() : Duration{}, core_.timestamp(cb),
                         core_.now);
     if constexpr (Traits::keepalive) {

@@ -4,6 +4,7 @@
 // A look into one connection, named after Linux's tcp_info where it has the same thing.
 
 #include <tunic/base/time.hpp>
+#include <tunic/tcp/pacing_rate.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/state.hpp>
 #include <tunic/tcp/tcp_core.hpp>
@@ -38,9 +39,11 @@ struct TcpInfo {
   std::uint32_t send_buffer = 0;  ///< Bytes that the buffers may hold now.
   std::uint32_t receive_buffer = 0;
   bool in_recovery = false;                 ///< Fast recovery (RFC 6675, RFC 6582).
+  std::uint64_t pacing_rate = 0;            ///< Bytes a second; 0: not paced.
   std::uint64_t delivery_rate = 0;          ///< Bytes a second, as last measured.
   bool delivery_rate_app_limited = false;   ///< The application had no more to send.
   std::uint64_t total_retransmissions = 0;  ///< Segments.
+  std::uint32_t retrans = 0;                ///< Segments sent again that are in flight.
   std::uint32_t sacked = 0;      ///< Bytes above the acknowledgement that the peer has reported.
   std::uint32_t lost = 0;        ///< Bytes that wait to be sent again.
   std::uint32_t total_lost = 0;  ///< Segments that were taken for lost.
@@ -54,7 +57,52 @@ struct TcpInfo {
   std::uint32_t unread = 0;          ///< Bytes received in order and not read.
   std::uint32_t unsent = 0;          ///< Bytes written and never sent.
   std::uint32_t out_of_order_ranges = 0;
+
+  // What has passed. Bytes are payload; segments are counted modulo 2^32.
+  std::uint64_t bytes_sent = 0;      ///< What was sent again included.
+  std::uint64_t bytes_retrans = 0;   ///< Sent again.
+  std::uint64_t bytes_acked = 0;     ///< Acknowledged, in order.
+  std::uint64_t bytes_received = 0;  ///< In order.
+  std::uint32_t segs_out = 0;        ///< Of any kind, but for a reset.
+  std::uint32_t segs_in = 0;         ///< Of any kind and use.
+  std::uint32_t data_segs_out = 0;   ///< With payload.
+  std::uint32_t data_segs_in = 0;
+
+  // How long ago; negative: never.
+  Duration last_data_sent{-1};
+  Duration last_data_recv{-1};  ///< Payload that was new.
+  Duration last_ack_recv{-1};   ///< An acceptable segment; all of them acknowledge.
+
+  // For how long the sending side has been in which condition, to the turn, until the connection
+  // ended. Of those that keep it from sending only one lasts at a time: what waits to be sent is
+  // kept back by the peer's window where the congestion window has room, else by the network. When
+  // nothing waits, and the congestion window has room, it is the send buffer if the application was
+  // refused more and has not been told to go on, else the application itself.
+  Duration busy_time{};       ///< Something waits to be sent or to be acknowledged.
+  Duration rwnd_limited{};    ///< The peer's window keeps it back; a part of `busy_time`.
+  Duration sndbuf_limited{};  ///< The send buffer does; a part of `busy_time`.
+  Duration app_limited{};     ///< The application does, whether something is in flight or not.
 };
+
+inline void add_traffic(TcpInfo& info, const Traffic& traffic) noexcept {
+  info.bytes_sent = traffic.bytes_sent;
+  info.bytes_retrans = traffic.bytes_retrans;
+  info.bytes_acked = traffic.bytes_acked;
+  info.bytes_received = traffic.bytes_received;
+  info.segs_out = traffic.segs_out;
+  info.segs_in = traffic.segs_in;
+  info.data_segs_out = traffic.data_segs_out;
+  info.data_segs_in = traffic.data_segs_in;
+}
+
+inline void add_limits(TcpInfo& info, const Chronograph& limits, Instant now) noexcept {
+  const Duration application = limits.time(Limit::application, now);
+  info.rwnd_limited = limits.time(Limit::window, now);
+  info.sndbuf_limited = limits.time(Limit::buffer, now);
+  info.busy_time =
+      application + limits.time(Limit::network, now) + info.rwnd_limited + info.sndbuf_limited;
+  info.app_limited = application + limits.time(Limit::idle, now);
+}
 
 template <class Traits>
 [[nodiscard]] TcpInfo make_info(TcpCore<Traits>& core, ControlBlock<Traits>& cb) noexcept {
@@ -102,6 +150,16 @@ template <class Traits>
   info.unread = static_cast<std::uint32_t>(cb.rcv.queue.size());
   info.unsent = static_cast<std::uint32_t>(snd.unsent());
   info.out_of_order_ranges = cb.rcv.out_of_order.runs();
+  info.pacing_rate = synchronized(cb.state) ? pace_of(core, cb).bytes_per_second : 0;
+  info.retrans = snd.board.resent_segments();
+  add_traffic(info, cb.traffic);
+  const auto since = [&core](Instant then) noexcept {
+    return then == Instant{} ? Duration{-1} : core.now - then;
+  };
+  info.last_data_sent = since(snd.last_sent);
+  info.last_data_recv = since(cb.traffic.last_data);
+  info.last_ack_recv = since(cb.last_received);
+  add_limits(info, cb.limits, core.now);
   return info;
 }
 

@@ -303,6 +303,7 @@ class Input {
     const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges);
     measure_round_trip();
     const bool news = take_mark();
+    if (taken.in_order != 0 || taken.out_of_order) cb_.traffic.took(taken.in_order, core_.now);
     if (taken.refused)
       core_.stats.count(taken.out_of_order ? Drop::out_of_order_limit : Drop::no_memory);
     if (taken.duplicate) ++core_.stats.tcp.duplicates;

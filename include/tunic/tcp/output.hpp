@@ -7,6 +7,7 @@
 
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/tcp/commit.hpp>
+#include <tunic/tcp/pacing_rate.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/segment_plan.hpp>
 #include <tunic/tcp/tcp_core.hpp>
@@ -40,6 +41,7 @@ class Output {
         force_{cb.snd.force} {
     window_ = cb.rcv.window_field(edge_);
     restart_after_idle();
+    open_pacer();
     fit_path();
     lost_ = cb.snd.board.first_lost();
   }
@@ -72,9 +74,31 @@ class Output {
   void restart_after_idle() noexcept {
     const Sender& snd = cb_.snd;
     if (snd.outstanding() || !snd.has_work() || snd.last_sent == Instant{}) return;
+    if (snd.pacer.waiting()) return;  // the pause is not the application's
     if (core_.now - snd.last_sent <= cb_.rtt.rto(core_.config)) return;
     cb_.congestion.on_idle(core_.now - snd.last_sent, cb_.rtt.rto(core_.config),
                            core_.config.initial_window * std::uint32_t{core_.full_payload(cb_)});
+  }
+
+  void open_pacer() noexcept {
+    Pacer& pacer = cb_.snd.pacer;
+    if (const Pace pace = pace_of(core_, cb_); pace.bytes_per_second != 0) {
+      burst_ = pacer.open(core_.now, pace);
+    } else if (pacer.on()) {
+      pacer.stop();
+      cb_.deadlines.pacing = never;
+    }
+  }
+
+  // Whether pacing lets so many bytes leave now. What a timer sends it does not keep back, but
+  // charges; neither is a bare FIN kept back.
+  [[nodiscard]] bool released(std::uint32_t bytes) noexcept {
+    if (bytes > burst_ && !force_) {
+      blocked_ = Blocked::pacing;
+      return false;
+    }
+    burst_ -= std::min(burst_, bytes);
+    return true;
   }
 
   // The path's MTU, or the device's, has shrunk: what was too large for it is cut anew and sent
@@ -191,6 +215,7 @@ class Output {
       blocked_ = Blocked::congestion;
       return std::nullopt;
     }
+    if (!released(segment.payload())) return std::nullopt;
     lost_ = snd.board.after(number);
     in_flight_ += segment.length;
     force_ = false;
@@ -251,6 +276,7 @@ class Output {
     const std::uint32_t usable = usable_window();
     const std::uint32_t length = std::min({available, full, usable, congestion});
     if (!worth_sending(available, length, full, usable, congestion, fin_waits)) return std::nullopt;
+    if (!released(length)) return std::nullopt;
     const bool fin = fin_waits && nxt_ + length == end && end < snd.una + snd.wnd;
     fill(plan, nxt_, length, fin);
     if (plan.sequence_length() == 0) {
@@ -336,6 +362,7 @@ class Output {
   std::uint32_t in_flight_;                // with what is planned
   std::uint64_t lost_ = Scoreboard::none;  // the next to be sent again
   std::uint32_t planned_ = 0;              // new segments
+  std::uint32_t burst_ = 0xffffffff;       // bytes that pacing lets leave now
   SeqNum edge_;
   SackBlock dsack_;
   std::uint16_t window_ = 0;

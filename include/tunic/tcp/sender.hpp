@@ -9,6 +9,7 @@
 #include <tunic/base/time.hpp>
 #include <tunic/tcp/delivery_rate.hpp>
 #include <tunic/tcp/min_rtt.hpp>
+#include <tunic/tcp/pacing.hpp>
 #include <tunic/tcp/prr.hpp>
 #include <tunic/tcp/rack.hpp>
 #include <tunic/tcp/scoreboard.hpp>
@@ -39,6 +40,7 @@ struct Sender {
   MinRtt min_rtt;
   Prr prr;
   Undo undo;
+  Pacer pacer;
   SeqNum iss;
   SeqNum una;  // SND.UNA
   SeqNum nxt;  // SND.NXT: one past the highest sequence number ever sent

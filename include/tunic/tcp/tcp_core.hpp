@@ -374,6 +374,7 @@ class TcpCore {
     if (cb.output_hook.is_linked()) output.erase(output.iterator_to(cb));
     wheel.cancel(cb);
     cb.deadlines.clear();
+    cb.limits.set(Limit::none, now);
     cb.snd.queue.clear(pool);
     cb.snd.board.clear(pool);
     cb.rcv.out_of_order.clear(pool);

@@ -69,6 +69,7 @@ class TcpLayer : public TcpCore<Traits> {
     const FlowKey key{packet.dst, packet.src, segment.dst_port, segment.src_port};
     if (Control* cb = this->find(key)) {
       cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
+      cb->traffic.received(segment);
       return Input<Traits>{*this, *cb, segment, packet.traffic_class}.run();
     }
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
@@ -86,8 +87,10 @@ class TcpLayer : public TcpCore<Traits> {
     }
     const SynInfo info{key, segment.options, packet.ttl, packet.traffic_class,
                        asks_for_ecn(segment.flags)};
-    if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment))
+    if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment)) {
+      cb->traffic.received(segment);
       Input<Traits>{*this, *cb, segment, packet.traffic_class}.run();
+    }
   }
 
   void icmp_error(const IpError& error) noexcept { IcmpInput<Traits>{*this}.run(error); }

@@ -18,9 +18,10 @@ struct Deadlines {
   Instant keepalive = never;
   Instant close = never;  // linger, FIN-WAIT-2
   Instant cork = never;
+  Instant pacing = never;  // data waits for the next burst
 
   [[nodiscard]] Instant earliest() const noexcept {
-    return std::min({retransmit, ack, user, keepalive, close, cork});
+    return std::min({retransmit, ack, user, keepalive, close, cork, pacing});
   }
   void clear() noexcept { *this = Deadlines{}; }
 };

@@ -9,6 +9,7 @@
 #include <tunic/core/options.hpp>
 #include <tunic/tcp/buffer_tuning.hpp>
 #include <tunic/tcp/recovery.hpp>
+#include <tunic/tcp/sending_limit.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -74,8 +75,10 @@ class UserCalls {
     const std::size_t taken =
         cb_.snd.queue.append(fitting.first(std::min(fitting.size(), memory_room())), core_.pool);
     if (taken != 0 && !opening) core_.want_output(cb_);
+    cb_.snd.short_write = cb_.snd.short_write || taken != bytes.size();
+    // What keeps waiting data back, the last turn has seen.
+    if (cb_.limits.current() != Limit::window) note_limit(core_, cb_);
     if (taken == bytes.size()) return {taken, Errc::none};
-    cb_.snd.short_write = true;
     if (taken == fitting.size()) return {taken, Errc::would_block};
     if (cb_.snd.queue.empty()) {  // no acknowledgement will come to say that there is room
       cb_.deadlines.cork = std::min(cb_.deadlines.cork, core_.now + core_.config.cork_timeout);
