@@ -115,6 +115,12 @@ struct TcpConfig {
   std::uint16_t last_port = 60999;
   std::uint16_t min_path_mtu =
       552;  ///< Reports below it are taken for this (RFC 1191 3, RFC 5927 7).
+  /// How long a path MTU that was found out holds, for all connections to the destination; then
+  /// the device's is tried again (RFC 1191 6.3: 10 minutes, not less than 5).
+  Duration path_mtu_timeout = std::chrono::minutes{10};
+  std::uint32_t max_path_mtus = 1024;  ///< Destinations that are remembered; 0: none.
+  /// Finds paths on which large packets vanish without a report (RFC 4821 7.7).
+  bool black_hole_detection = true;
   std::uint32_t max_out_of_order_ranges = 256;  ///< Disjoint ranges kept per connection.
 };
 

@@ -37,6 +37,9 @@ struct TcpStats {
   std::uint64_t spurious_recoveries = 0;  ///< Fast recoveries that were undone...
   std::uint64_t spurious_timeouts = 0;    ///< ...and time-outs (RFC 5682, RFC 4015, RFC 3708).
   std::uint64_t duplicate_reports = 0;    ///< D-SACK blocks received (RFC 2883).
+  std::uint64_t path_mtu_reports = 0;     ///< That lowered a path MTU, at once or later.
+  std::uint64_t path_mtu_deferred = 0;    ///< Put off: larger packets had arrived (RFC 5927 7.2).
+  std::uint64_t black_holes = 0;          ///< Paths that swallowed large packets without a report.
   std::uint64_t resets_in = 0;
   std::uint64_t resets_out = 0;
   std::uint64_t challenge_acks = 0;

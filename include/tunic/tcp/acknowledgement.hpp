@@ -7,6 +7,7 @@
 // is in tcp/recovery.hpp.
 
 #include <tunic/tcp/buffer_tuning.hpp>
+#include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
@@ -83,6 +84,7 @@ class Acknowledgement {
     delivered_ =
         snd_.board.acknowledge(ack, [this](const SentSegment& each) noexcept { arrived(each); });
     settle_credit(bytes);
+    PathMtu<Traits>{core_, cb_}.acknowledged(ack);
     release(ack);
     snd_.dup_acks = 0;
     snd_.retries = 0;

@@ -66,6 +66,9 @@ class Commit {
       case SegmentKind::resend:
         commit_data(core, cb, plan);
         break;
+      case SegmentKind::copy:
+        commit_copy(core, cb, plan);
+        break;
       case SegmentKind::window_probe:
         cb.snd.probe = false;
         cb.snd.timer = RetransmitTimer::time_out;
@@ -185,6 +188,16 @@ class Commit {
     snd.timed = before.end();
     snd.undo.sent_again(before.end(), core.timestamp(cb, before.sent_at), core.timestamp(cb));
     snd.board.sent_again(plan.number, stamp);
+  }
+
+  static void commit_copy(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
+    Sender& snd = cb.snd;
+    ++core.stats.tcp.retransmissions;
+    ++snd.retransmissions;
+    snd.undo.sent_again(plan.segment.seq + plan.payload_length, core.timestamp(cb),
+                        core.timestamp(cb));
+    snd.copy_due = 0;
+    snd.copies_sent[snd.retries % 2] = static_cast<std::uint16_t>(plan.payload_length);
   }
 
   // The largest packet on its way: what it tells of the path when it is acknowledged (RFC

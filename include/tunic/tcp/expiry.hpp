@@ -5,6 +5,7 @@
 // (3.8.6.1), keep-alive (3.8.4), R1 and R2 (3.8.3), linger and FIN-WAIT-2. Nothing is sent here:
 // what is due is marked and leaves with the next flush.
 
+#include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
@@ -91,11 +92,7 @@ class Expiry {
       case RetransmitTimer::time_out:
         break;
     }
-    if (snd.deferred_mtu !=
-        0) {  // no progress: the report that was put off was true (RFC 5927 7.2)
-      snd.path_mtu = snd.deferred_mtu;
-      snd.deferred_mtu = 0;
-    }
+    PathMtu<Traits>{core_, cb_}.timed_out();
     Recovery<Traits>{core_, cb_}.timed_out();
     if (snd.retries == r1) core_.soft_error(cb_, Errc::timed_out);
     return true;

@@ -5,6 +5,7 @@
 // the negotiation of options, SYN cookies, and the user's verdict over a SYN.
 
 #include <tunic/base/time.hpp>
+#include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/sending_limit.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
@@ -155,6 +156,7 @@ class Handshake {
     }
     cb.deadlines.retransmit = never;
     cb.deadlines.user = never;
+    PathMtu<Traits>{core_, cb}.learn();
     cb.congestion.start(core_.full_payload(cb), initial_window(cb));
     if (cb.snd.retries > 0 && !cb.rtt.has_sample()) cb.rtt.raise_initial();
     if (cb.rtt.has_sample()) cb.rtt.reset_backoff();

@@ -125,7 +125,7 @@ template <class Traits>
   info.snd_wnd = snd.wnd;
   info.rcv_wnd = cb.rcv.window();
   info.snd_mss = core.full_payload(cb);
-  info.path_mtu = snd.path_mtu != 0 ? std::min(snd.path_mtu, core.mtu) : core.mtu;
+  info.path_mtu = core.path_mtu(cb);
   info.rtt = cb.rtt.srtt();
   info.rttvar = cb.rtt.rttvar();
   info.rto = cb.rtt.rto(core.config);

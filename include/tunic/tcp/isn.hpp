@@ -22,7 +22,8 @@ class FlowSecrets {
         isn_{derive(secret, 2)},
         timestamp_{derive(secret, 3)},
         port_{derive(secret, 4)},
-        cookie_{derive(secret, 5)} {}
+        cookie_{derive(secret, 5)},
+        path_{derive(secret, 6)} {}
 
   /// ISN = M + F(connection, key), M ticking every 4 microseconds (RFC 6528 3).
   [[nodiscard]] SeqNum isn(const FlowKey& key, Instant now) const noexcept {
@@ -46,6 +47,7 @@ class FlowSecrets {
 
   [[nodiscard]] SipKey table_key() const noexcept { return table_; }
   [[nodiscard]] SipKey cookie_key() const noexcept { return cookie_; }
+  [[nodiscard]] SipKey path_key() const noexcept { return path_; }
 
  private:
   static SipKey derive(SipKey secret, std::uint64_t purpose) noexcept {
@@ -57,6 +59,7 @@ class FlowSecrets {
   SipKey timestamp_;
   SipKey port_;
   SipKey cookie_;
+  SipKey path_;
 };
 
 /// The clock of TSval, before a connection's offset: 1 ms ticks (RFC 7323 5.4 allows 1 ms to 1 s).

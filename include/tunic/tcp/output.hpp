@@ -8,6 +8,7 @@
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/tcp/commit.hpp>
 #include <tunic/tcp/pacing_rate.hpp>
+#include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/segment_plan.hpp>
 #include <tunic/tcp/tcp_core.hpp>
@@ -33,6 +34,7 @@ class Output {
         in_flight_{cb.snd.in_flight()},
         dsack_{cb.rcv.dsack},
         acks_owed_{cb.rcv.acks_owed},
+        copy_due_{cb.snd.copy_due},
         ack_now_{cb.rcv.ack_now || (can_receive(cb.state) && cb.rcv.update_due())},
         syn_due_{cb.syn_due},
         tail_probe_due_{cb.snd.tail_probe_due},
@@ -40,6 +42,7 @@ class Output {
         keepalive_due_{cb.keepalive_due},
         force_{cb.snd.force} {
     window_ = cb.rcv.window_field(edge_);
+    PathMtu<Traits>{core_, cb_}.learn();
     restart_after_idle();
     open_pacer();
     fit_path();
@@ -57,6 +60,7 @@ class Output {
     if (synchronized(cb_.state)) {
       const SackBlock dsack = dsack_;
       if (auto plan = plan_lost()) return plan;
+      if (auto plan = plan_copy()) return plan;
       if (auto plan = plan_data()) return plan;
       if (auto plan = plan_tail_probe()) return plan;
       dsack_ = dsack;  // not reported yet
@@ -222,6 +226,23 @@ class Output {
     return plan_resend(number);
   }
 
+  // Behind the first segment, which has just been sent again whole; beside it the copy tells
+  // whether the path swallows what is large (tcp/path_mtu.hpp).
+  std::optional<SegmentPlan> plan_copy() noexcept {
+    const std::uint32_t length = std::exchange(copy_due_, std::uint16_t{0});
+    const Scoreboard& board = cb_.snd.board;
+    if (length == 0 || board.empty() || cb_.snd.wnd < length) return std::nullopt;
+    const SentSegment& first = board[board.first()];
+    const bool waits = first.where == Whereabouts::lost && lost_ == board.first_lost();
+    if (waits || first.payload() <= length) return std::nullopt;
+    const SackBlock dsack = dsack_;
+    SegmentPlan plan = start_plan(SegmentKind::copy, TxReason::probe, first.begin);
+    plan.segment.options.sack_count = 0;  // it has the size that it is to have
+    dsack_ = dsack;
+    fill(plan, first.begin, length, false);
+    return plan;
+  }
+
   SegmentPlan plan_resend(Scoreboard::Number number) noexcept {
     const SentSegment& segment = cb_.snd.board[number];
     const SackBlock dsack = dsack_;
@@ -367,6 +388,7 @@ class Output {
   SackBlock dsack_;
   std::uint16_t window_ = 0;
   std::uint16_t acks_owed_;
+  std::uint16_t copy_due_;
   bool ack_now_;
   bool syn_due_;
   bool tail_probe_due_;

@@ -12,12 +12,13 @@
 
 namespace tunic::inline v0 {
 
-/// What a planned segment is for.
+/// What a planned segment is for. A copy is of what was just sent, and is not in flight itself.
 enum class SegmentKind : std::uint8_t {
   syn,
   acknowledgement,
   data,
   resend,
+  copy,
   window_probe,
   keepalive
 };

@@ -17,6 +17,7 @@
 #include <tunic/wire/seq.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 namespace tunic::inline v0 {
@@ -66,7 +67,7 @@ struct Sender {
   std::uint32_t spurious = 0;         // reductions of the window that were undone
   std::uint32_t duplicates = 0;       // segments that the peer reported twice (RFC 2883)
   std::uint16_t peer_mss = 536;
-  std::uint16_t path_mtu = 0;      // 0 = the device's
+  std::uint16_t path_mtu = 0;      // until `path_mtu_expires`
   std::uint16_t deferred_mtu = 0;  // an ICMP report waits for lack of progress (RFC 5927 7.2)
   std::uint16_t largest_sent =
       0;  // IP packet sizes that went out, and that the peer has acknowledged
@@ -93,6 +94,13 @@ struct Sender {
   bool probe = false;        // a window probe is due
   bool force = false;        // send what fits, however little (SWS override, cork time-out)
   bool short_write = false;  // `send` took less than it was given: tell when there is room
+
+  // More on the path's MTU (tcp/path_mtu.hpp).
+  Instant path_mtu_expires{};    // from then on it is the device's
+  std::uint32_t paths_seen = 0;  // the version of the cache that was looked at
+  SeqNum deferred_seq;           // of the packet that `deferred_mtu` is about
+  std::uint16_t copy_due = 0;    // payload of a copy of the first segment's beginning...
+  std::array<std::uint16_t, 2> copies_sent{};  // ...and of those sent since the last progress
 
   void start(SeqNum isn, std::uint32_t buffer) noexcept {
     iss = una = nxt = recover = round_end = isn;

@@ -13,6 +13,7 @@
 #include <tunic/core/event.hpp>
 #include <tunic/core/options.hpp>
 #include <tunic/core/stats.hpp>
+#include <tunic/ip/path_mtu.hpp>
 #include <tunic/tcp/control_block.hpp>
 #include <tunic/tcp/flow_table.hpp>
 #include <tunic/tcp/isn.hpp>
@@ -55,6 +56,7 @@ class TcpCore {
         secrets{secret},
         cookies{secrets.cookie_key()},
         mtu{device_mtu},
+        paths{settings.max_path_mtus, secrets.path_key()},
         slab{block_pool, settings.max_connections},
         table{slab, secrets.table_key(), settings.max_connections},
         time_wait{block_pool, secrets.table_key(), settings.max_time_wait},
@@ -296,12 +298,15 @@ class TcpCore {
     return std::min(by_mtu, std::max(options.max_segment_size, min_mss));
   }
 
+  /// The largest packet to the peer.
+  [[nodiscard]] std::uint16_t path_mtu(const Control& cb) const noexcept {
+    return now < cb.snd.path_mtu_expires ? std::min(cb.snd.path_mtu, mtu) : mtu;
+  }
   /// Largest payload plus options of a segment to the peer (RFC 9293 3.7.1, Eff.snd.MSS before
   /// options).
   [[nodiscard]] std::uint16_t effective_mss(const Control& cb) const noexcept {
-    const std::uint16_t path = cb.snd.path_mtu != 0 ? std::min(cb.snd.path_mtu, mtu) : mtu;
     std::uint16_t mss =
-        std::min(cb.snd.peer_mss, static_cast<std::uint16_t>(path - header_bytes(cb.key)));
+        std::min(cb.snd.peer_mss, static_cast<std::uint16_t>(path_mtu(cb) - header_bytes(cb.key)));
     if (cb.options.max_segment_size != 0)
       mss = std::min(mss, std::max(cb.options.max_segment_size, min_mss));
     return std::max(mss, min_mss);
@@ -343,6 +348,7 @@ class TcpCore {
   Instant now{};            // of the call that is being served
   bool backlogged = false;  // more packets wait in the device
   std::uint16_t mtu;
+  PathMtuCache paths;
   std::uint16_t largest_datagram = 0xffff;  // that can be reassembled (RFC 9293 MUST-67)
   Slab<Control> slab;
   FlowTable<Control> table;

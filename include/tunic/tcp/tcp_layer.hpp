@@ -9,8 +9,8 @@
 #include <tunic/tcp/ecn.hpp>
 #include <tunic/tcp/expiry.hpp>
 #include <tunic/tcp/handshake.hpp>
+#include <tunic/tcp/icmp_input.hpp>
 #include <tunic/tcp/input.hpp>
-#include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 #include <tunic/tcp/time_wait_input.hpp>
 #include <tunic/wire/checksum.hpp>
