@@ -332,6 +332,7 @@ Settings parse(int argc, char** argv) {
 
 int main(int argc, char** argv) try {
   const Settings settings = parse(argc, argv);
+  bench::be_punctual();
   report(settings.tunic ? run_tunic(settings) : run_kernel(settings));
 } catch (const std::invalid_argument& error) {
   std::fputs(error.what(), stderr);
