@@ -497,6 +497,20 @@ TEST_CASE("data that is written, and a FIN, while the sender waits for the timer
   CHECK(matches(sending.host.take(), expect.flags("FPW.").ecn(ect0).payload_size(1000)));
 }
 
+TEST_CASE("a sender that waits for the timer does not probe before", "[conformance][3168-06]") {
+  StackConfig config = patient();
+  config.tcp.initial_window = 1;
+  Marked sending{{.sack = true}, config};
+  sending.write(3);
+  sending.sent();
+  sending.until(100ms);
+  sending.host.inject(sending.peer.segment().ack(sending.first + 500).ece());
+  sending.until(1099ms);
+  CHECK(sending.host.silent());
+  sending.until(1100ms);
+  CHECK(matches(sending.host.take(), expect.seq(sending.first + 500).ecn(not_ect)));
+}
+
 TEST_CASE("a loss and a mark in one window reduce once", "[conformance][3168-06]") {
   Marked sending;
   sending.write(40);

@@ -48,8 +48,8 @@ class Commit {
       cb.deadlines.cork = core.now + core.config.cork_timeout;
     }
     if constexpr (Traits::ecn) {
-      if (Recovery<Traits>{core, cb}.quiet() && cb.deadlines.retransmit == never)
-        cb.deadlines.retransmit = cb.ecn.quiet_until;
+      if (Recovery<Traits>{core, cb}.quiet() && !snd.outstanding())  // no ACK will come
+        cb.deadlines.cork = std::min(cb.deadlines.cork, cb.ecn.quiet_until);
     }
     core.arm(cb);
   }

@@ -70,10 +70,7 @@ class Expiry {
       persist();
       return true;
     }
-    if (!snd.outstanding()) {  // what a mark has held back
-      core_.want_output(cb_);
-      return true;
-    }
+    if (!snd.outstanding()) return true;
     if (core_.backlogged) {  // the acknowledgement may be among the packets that wait
       cb_.deadlines.retransmit = core_.now;
       return true;
