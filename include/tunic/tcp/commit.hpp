@@ -94,7 +94,9 @@ class Commit {
   /// The device has not accepted a plan. The user's patience does not wait for the device.
   static void refused(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
     core.want_output(cb);
-    if (plan.sequence_length() == 0 || cb.deadlines.user != never) return;
+    if (plan.sequence_length() == 0) return;
+    note_limit(core, cb);
+    if (cb.deadlines.user != never) return;
     cb.snd.progress_at = core.now;
     cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
     core.arm(cb);
