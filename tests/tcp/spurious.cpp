@@ -93,6 +93,56 @@ TEST_CASE("of several that were sent again all have to be reported", "[tcp][undo
   CHECK(sending.cwnd() >= 10);
 }
 
+TEST_CASE("a recovery that was for nothing shows that the path reorders", "[tcp][undo][rack]") {
+  const bool stamped = GENERATE(true, false);
+  Reduced sending{stamped};
+  REQUIRE_FALSE(sending.info().reord_seen);
+  sending.until(110ms);
+  if (stamped) {
+    sending.peer.tsecr = sending.first_echo;
+    sending.tell(4);
+  } else {
+    sending.tell(4, {0, 1});
+  }
+  REQUIRE(sending.undone());
+  CHECK(sending.info().reord_seen);
+  // From now on three reports are no reason to hurry.
+  sending.sent();
+  sending.tell(4, {5, 8});
+  CHECK(sending.sent().empty());
+}
+
+TEST_CASE("without SACK a time-out that cuts a recovery short stands", "[tcp][undo][recovery]") {
+  Sending sending{{.window = 10'000, .timestamp = 1}};
+  sending.write(30);
+  REQUIRE(sending.sent().size() == 10);
+  sending.until(100ms);
+  for (int i = 0; i < 7; ++i) sending.tell(0);
+  REQUIRE(sending.sent() == Segments{0});
+  REQUIRE(sending.ssthresh() == 5);
+  // Two partial acknowledgements: the timer runs since the first. What the second has sent again is
+  // on its way when it expires, and arrives.
+  sending.until(200ms);
+  sending.peer.options.window = 7'000;
+  sending.tell(3);
+  REQUIRE(sending.sent() == Segments{3});
+  sending.until(350ms);
+  sending.peer.options.window = 4'000;
+  sending.tell(6);
+  REQUIRE(sending.sent() == Segments{6});
+  const std::uint32_t echo = sending.peer.tsecr;
+  sending.until(200ms + sending.info().rto);
+  REQUIRE(sending.stats().timeouts == 1);
+  REQUIRE(sending.sent() == Segments{6});
+  CHECK(sending.ssthresh() == 2);
+  sending.until(450ms);
+  sending.peer.tsecr = echo;
+  sending.tell(7);
+  CHECK(sending.stats().spurious_timeouts == 0);
+  CHECK(sending.ssthresh() == 2);
+  CHECK(sending.sent() == Segments{7, 8});
+}
+
 TEST_CASE("an echo from before undoes a time-out", "[tcp][undo][rfc4015]") {
   Sending sending{{.window = 6000, .timestamp = 1}, patient()};
   sending.write(30);

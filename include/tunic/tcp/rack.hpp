@@ -43,6 +43,12 @@ class Rack {
     patience_ = 16;
   }
 
+  /// What was taken for lost had only been overtaken.
+  /// Deviation: 8985-04: step 3 looks at segments that were sent once, for of others it is not
+  /// known which copy came. Here it is, and where all that is late is sent again nothing else would
+  /// tell.
+  void overtaken() noexcept { reordering_ = true; }
+
   /// A recovery has ended.
   void recovered() noexcept {
     if (patience_ > 0 && --patience_ == 0) multiple_ = 1;

@@ -79,10 +79,12 @@ class Recovery {
 
   /// What was taken for a loss was none: the window is what it was (RFC 4015, RFC 5682 4).
   void undo() noexcept {
-    if (snd_.phase == SenderPhase::loss)
+    if (snd_.phase == SenderPhase::loss) {
       ++core_.stats.tcp.spurious_timeouts;
-    else
+    } else {
       ++core_.stats.tcp.spurious_recoveries;
+      snd_.rack.overtaken();
+    }
     ++snd_.spurious;
     cb_.congestion.on_spurious();
     snd_.board.find_lost();
@@ -109,7 +111,12 @@ class Recovery {
     if constexpr (Traits::ecn) cb_.ecn.cwr_due = true;
     if (snd_.retries < 255) ++snd_.retries;
     cb_.rtt.back_off();
-    if (first) snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
+    if (first) {
+      snd_.undo.start(snd_.una, snd_.board.resent_segments() != 0);
+      // Without SACK it cuts a recovery of many round trips short (RFC 6582 4): that something sent
+      // again in that is on its way does not make it spurious.
+      if (!cb_.sack && !fresh) snd_.undo.stop();
+    }
     snd_.frto = fresh && first && !reneged ? Frto::first_ack : Frto::off;
     snd_.phase = SenderPhase::loss;
     snd_.recover = snd_.nxt;
