@@ -92,6 +92,18 @@ TEST_CASE("bytes below the point of joining are dropped", "[tcp][out_of_order]")
   CHECK(queue.empty());
 }
 
+TEST_CASE("what is here may reach beyond a byte", "[tcp][out_of_order]") {
+  BlockPool pool{budget};
+  OutOfOrderQueue queue;
+  CHECK_FALSE(queue.reaches(SeqNum{0}));
+  queue.insert(SeqNum{10}, as_bytes("ab"), pool, 8);
+  queue.insert(SeqNum{20}, as_bytes("cd"), pool, 8);
+  CHECK(queue.reaches(SeqNum{0}));
+  CHECK(queue.reaches(SeqNum{21}));
+  CHECK_FALSE(queue.reaches(SeqNum{22}));
+  queue.clear(pool);
+}
+
 TEST_CASE("too many runs are refused, what joins a run is not", "[tcp][out_of_order]") {
   BlockPool pool{budget};
   OutOfOrderQueue queue;

@@ -132,3 +132,18 @@ TEST_CASE("when memory is nearly used up, only who holds next to nothing is give
   f.pool.uncharge(charge);
   CHECK(f.accept(f.receiver.nxt.value(), std::string(5000, 'x')).in_order == 5000);
 }
+
+TEST_CASE("a buffer takes every second of its segments, and not many more that are smaller",
+          "[tcp][receiver]") {
+  const auto runs = [](std::uint32_t limit, std::uint32_t size) {
+    Fixture f{limit, 9};
+    f.acknowledge();
+    const std::string piece(size, 'x');
+    for (std::uint32_t at = size; at + size <= f.receiver.window(); at += 2 * size)
+      f.receiver.accept(SeqNum{1000 + at}, as_bytes(piece), f.pool, 65536);
+    return f.receiver.out_of_order.runs();
+  };
+  CHECK(runs(1024 * 1024, 1024) == 512);
+  CHECK(runs(1024 * 1024, 100) == 1024 * 1024 / (2 * 536));
+  CHECK(runs(64 * 1024, 100) == 256);
+}

@@ -121,7 +121,9 @@ struct TcpConfig {
   std::uint32_t max_path_mtus = 1024;  ///< Destinations that are remembered; 0: none.
   /// Finds paths on which large packets vanish without a report (RFC 4821 7.7).
   bool black_hole_detection = true;
-  std::uint32_t max_out_of_order_ranges = 256;  ///< Disjoint ranges kept per connection.
+  /// Disjoint ranges kept per connection, at most. Beyond 256 there is also no more than one for
+  /// two full segments of the receive buffer.
+  std::uint32_t max_out_of_order_ranges = 65536;
 };
 
 }  // namespace tunic::inline v0

@@ -12,8 +12,12 @@
 #include <tunic/wire/seq.hpp>
 #include <tunic/wire/tcp_options.hpp>
 
+#include <boost/intrusive/set.hpp>
+#include <boost/intrusive/set_hook.hpp>
+
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <new>
 
@@ -33,43 +37,43 @@ class OutOfOrderQueue {
   OutOfOrderQueue(const OutOfOrderQueue&) = delete;
   OutOfOrderQueue& operator=(const OutOfOrderQueue&) = delete;
 
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] std::uint32_t runs() const noexcept { return runs_; }
+  [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
+  [[nodiscard]] std::uint32_t runs() const noexcept {
+    return static_cast<std::uint32_t>(runs_.size());
+  }
 
-  /// Stores the bytes of [seq, seq + data.size()) that are not here. O(number of runs) at worst,
-  /// O(1) for data that extends or follows the last run. Allocates from `pool`.
+  /// Whether a byte at or above `seq` is here.
+  [[nodiscard]] bool reaches(SeqNum seq) const noexcept {
+    return !runs_.empty() && seq < runs_.rbegin()->end();
+  }
+
+  /// Stores the bytes of [seq, seq + data.size()) that are not here. Finding the place is
+  /// O(log(runs)), O(1) for data that extends or follows the last run. Allocates from `pool`.
   Inserted insert(SeqNum seq, Bytes data, BlockPool& pool, std::uint32_t max_runs) noexcept {
     Inserted result;
-    Run* previous = last_ != nullptr && last_->start <= seq ? last_ : nullptr;
-    Run* run = previous != nullptr ? previous : first_;
+    auto next = above(seq);
     while (!data.empty() && !result.refused) {
-      while (run != nullptr && run->end() < seq) {
-        previous = run;
-        run = run->next;
-      }
-      if (run == nullptr || seq < run->start) {
-        const std::size_t gap =
-            run == nullptr ? data.size() : std::min(data.size(), distance(seq, run->start));
-        Run* created = runs_ < max_runs ? create(seq, pool) : nullptr;
-        if (created == nullptr) {
+      auto run = next == runs_.begin() ? runs_.end() : std::prev(next);
+      if (run == runs_.end() || run->end() < seq) {
+        run = runs() < max_runs ? create(seq, next, pool) : runs_.end();
+        if (run == runs_.end()) {
           result.refused = true;
-          break;
-        }
-        link(created, previous, run);
-        run = created;
-        if (!extend(*run, seq, data, gap, result, pool) && run->bytes.empty()) {
-          unlink(previous, run, pool);
           break;
         }
       } else {
         skip_copy(*run, seq, data, result);
         if (data.empty()) break;
-        const std::size_t gap = run->next == nullptr
-                                    ? data.size()
-                                    : std::min(data.size(), distance(seq, run->next->start));
-        extend(*run, seq, data, gap, result, pool);
       }
-      if (run->next != nullptr && run->end() == run->next->start) merge_next(*run, pool);
+      const std::size_t gap =
+          next == runs_.end() ? data.size() : std::min(data.size(), distance(seq, next->start));
+      if (!extend(*run, seq, data, gap, result, pool) && run->bytes.empty()) {
+        erase(run, pool);
+        break;
+      }
+      if (next != runs_.end() && run->end() == next->start) {
+        run->bytes.splice(std::move(next->bytes));
+        next = erase(next, pool);
+      }
     }
     return result;
   }
@@ -77,47 +81,63 @@ class OutOfOrderQueue {
   /// Moves the bytes that continue at `next` to the end of `queue`, and returns how many. Bytes
   /// below `next` are dropped: they came in order meanwhile.
   std::size_t take(SeqNum next, ByteQueue& queue, BlockPool& pool) noexcept {
-    while (first_ != nullptr && first_->start <= next) {
-      Run* run = first_;
+    while (!runs_.empty() && runs_.begin()->start <= next) {
+      const auto run = runs_.begin();
       const std::size_t old = std::min(distance(run->start, next), run->bytes.size());
       run->bytes.consume(old, pool);
       const std::size_t taken = run->bytes.size();
       queue.splice(std::move(run->bytes));
-      unlink(nullptr, run, pool);
+      erase(run, pool);
       if (taken != 0) return taken;
     }
     return 0;
   }
 
-  /// The run that holds the byte at `seq`; an empty block if none does.
+  /// The run that holds the byte at `seq`; an empty block if none does. O(log(runs)).
   [[nodiscard]] SackBlock run_at(SeqNum seq) const noexcept {
-    for (const Run* run = first_; run != nullptr && run->start <= seq; run = run->next) {
-      if (seq < run->end()) return {run->start, run->end()};
-    }
-    return {};
+    const auto next = above(seq);
+    if (next == runs_.begin()) return {};
+    const Run& run = *std::prev(next);
+    return seq < run.end() ? SackBlock{run.start, run.end()} : SackBlock{};
   }
 
   void clear(BlockPool& pool) noexcept {
-    while (first_ != nullptr) {
-      first_->bytes.clear(pool);
-      unlink(nullptr, first_, pool);
+    while (!runs_.empty()) {
+      runs_.begin()->bytes.clear(pool);
+      erase(runs_.begin(), pool);
     }
   }
 
  private:
-  struct Run {
+  struct Run : boost::intrusive::set_base_hook<
+                   boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     SeqNum start;
     ByteQueue bytes;
-    Run* next = nullptr;
     Block* home = nullptr;  // the block that this run lives in
 
     [[nodiscard]] SeqNum end() const noexcept {
       return start + static_cast<std::uint32_t>(bytes.size());
     }
   };
+  struct StartOf {
+    using type = SeqNum;
+    const SeqNum& operator()(const Run& run) const noexcept { return run.start; }
+  };
+  // All lie in one window, in which the modular order is an order.
+  using Runs = boost::intrusive::set<Run, boost::intrusive::key_of_value<StartOf>>;
 
   static std::size_t distance(SeqNum from, SeqNum to) noexcept {
     return static_cast<std::uint32_t>(to - from);
+  }
+
+  // The first run that begins above `seq`.
+  [[nodiscard]] Runs::const_iterator above(SeqNum seq) const noexcept {
+    if (runs_.empty() || runs_.rbegin()->start <= seq) return runs_.end();
+    return runs_.upper_bound(seq);
+  }
+  [[nodiscard]] Runs::iterator above(SeqNum seq) noexcept {
+    if (runs_.empty() || runs_.rbegin()->start <= seq) return runs_.end();
+    return runs_.upper_bound(seq);
   }
 
   // Drops the part of the segment that `run` has already; the run starts at or before `seq` and
@@ -143,40 +163,27 @@ class OutOfOrderQueue {
     return !result.refused;
   }
 
-  static Run* create(SeqNum start, BlockPool& pool) noexcept {
+  // An empty run before `next`; the end when there is no memory for it.
+  Runs::iterator create(SeqNum start, Runs::iterator next, BlockPool& pool) noexcept {
     Block* home = pool.allocate(sizeof(Run));
-    if (home == nullptr) return nullptr;
+    if (home == nullptr) return runs_.end();
     Run* run = ::new (static_cast<void*>(home->data())) Run;
     run->start = start;
     run->home = home;
-    return run;
+    return runs_.insert_before(next, *run);
   }
 
-  void link(Run* run, Run* previous, Run* next) noexcept {
-    run->next = next;
-    (previous == nullptr ? first_ : previous->next) = run;
-    if (next == nullptr) last_ = run;
-    ++runs_;
-  }
-
-  // Removes a run that has no bytes left.
-  void unlink(Run* previous, Run* run, BlockPool& pool) noexcept {
-    (previous == nullptr ? first_ : previous->next) = run->next;
-    if (last_ == run) last_ = previous;
-    --runs_;
-    Block* home = run->home;
-    std::destroy_at(run);
+  // Removes a run that has no bytes left. Returns the one behind it.
+  Runs::iterator erase(Runs::iterator run, BlockPool& pool) noexcept {
+    Run& gone = *run;
+    const auto next = runs_.erase(run);
+    Block* home = gone.home;
+    std::destroy_at(&gone);
     pool.release(home);
+    return next;
   }
 
-  void merge_next(Run& run, BlockPool& pool) noexcept {
-    run.bytes.splice(std::move(run.next->bytes));
-    unlink(&run, run.next, pool);
-  }
-
-  Run* first_ = nullptr;
-  Run* last_ = nullptr;
-  std::uint32_t runs_ = 0;
+  Runs runs_;
 };
 
 }  // namespace tunic::inline v0

@@ -116,7 +116,7 @@ struct Receiver {
         result.refused = true;
         return result;
       }
-      const auto inserted = out_of_order.insert(seq, data, pool, max_runs);
+      const auto inserted = out_of_order.insert(seq, data, pool, std::min(max_runs, most_runs()));
       result.refused = inserted.refused;
       if (inserted.duplicate.left != inserted.duplicate.right) {
         report_duplicate(inserted.duplicate);
@@ -241,6 +241,13 @@ struct Receiver {
     }
     edge = std::max(edge, nxt);
     unacked += static_cast<std::uint32_t>(result.in_order);
+  }
+
+  // As many runs as full segments with holes between them make in the buffer: a queue that is full
+  // drops every second one. Smaller ones must not make more of them, for each takes a block.
+  [[nodiscard]] std::uint32_t most_runs() const noexcept {
+    constexpr std::uint32_t at_least = 256;
+    return std::max(limit / (2U * mss), at_least);
   }
 
   [[nodiscard]] std::size_t room(std::size_t bound) const noexcept {
