@@ -232,6 +232,62 @@ TEST_CASE("PAWS answers and drops a segment with an older timestamp", "[conforma
     host.inject(peer.segment().seq(peer.seq + 4).timestamps(0xffffffff, 0).payload("data"));
     CHECK(connection.readable_bytes() == 0);
   }
+  SECTION("unless others have overtaken it: it lies in a hole, and is as old as its window") {
+    Server server{stamping};
+    auto& [host, listener, peer, connection] = server;
+    const auto segment = [&](std::uint32_t offset, std::uint32_t tsval) {
+      return peer.segment().seq(peer.seq + offset).timestamps(tsval, 0).payload("data");
+    };
+    host.inject(segment(12, 5020));
+    host.inject(segment(0, 5050));  // sent again, past 4 and 8
+    REQUIRE(read_all(connection) == "data");
+    host.forget_sent();
+    SECTION("at the edge") {
+      host.inject(segment(4, 5010));
+      CHECK(read_all(connection) == "data");
+      CHECK(host.stack.stats().dropped(Drop::paws) == 0);
+      CHECK(matches(host.take(), expect.ack(peer.seq + 8).timestamp_echo(5050)));
+    }
+    SECTION("above it") {
+      host.inject(segment(8, 5010));
+      CHECK(matches(host.take(), expect.ack(peer.seq + 4).timestamp_echo(5050)));
+      CHECK(connection.info().out_of_order_ranges == 1);
+      host.inject(segment(4, 5010));
+      CHECK(read_all(connection) == "datadatadata");
+    }
+    SECTION("not without data behind it") {
+      host.inject(segment(16, 5010));
+      host.inject(segment(12, 5010).payload("longer"));
+      CHECK(host.stack.stats().dropped(Drop::paws) == 2);
+    }
+    SECTION("not from before the window") {
+      host.inject(segment(4, 4999));
+      CHECK(host.stack.stats().dropped(Drop::paws) == 1);
+    }
+    SECTION("nor without data, nor what is here already") {
+      host.inject(peer.segment().timestamps(5010, 0));
+      host.inject(segment(0, 5010));
+      CHECK(host.stack.stats().dropped(Drop::paws) == 2);
+    }
+  }
+  SECTION("a window later nothing as old as that is in order") {
+    Server server{stamping, host_config(), {.receive_buffer = 4000}};
+    auto& [host, listener, peer, connection] = server;
+    const std::string piece(1000, 'x');
+    for (std::uint32_t i = 0; i < 20; ++i) {
+      host.inject(peer.segment().timestamps(5001 + i, 0).payload(piece));
+      peer.seq += 1000;
+      REQUIRE(read_all(connection) == piece);
+    }
+    host.inject(peer.segment().seq(peer.seq + 1000).timestamps(5030, 0).payload(piece));
+    for (const std::uint32_t stamp : {5001U, 5010U}) {
+      host.inject(peer.segment().timestamps(stamp, 0).payload(piece));
+      CHECK(connection.readable_bytes() == 0);
+    }
+    CHECK(host.stack.stats().dropped(Drop::paws) == 2);
+    host.inject(peer.segment().timestamps(5019, 0).payload(piece));
+    CHECK(connection.readable_bytes() == 2000);
+  }
 }
 
 TEST_CASE("a RST is exempt from PAWS and changes no timestamp", "[conformance][7323-14]") {

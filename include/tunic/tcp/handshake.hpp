@@ -364,8 +364,9 @@ class Handshake {
     cb.rcv.start(peer_isn, cb.options.receive_buffer.initial,
                  options.has_window_scale ? cb.rcv.scale : std::uint8_t{0});
     if (cb.timestamps) {
-      cb.rcv.ts_recent = options.timestamps.value;
-      cb.rcv.ts_recent_at = core_.now;
+      cb.rcv.ts_mark = options.timestamps.value;
+      cb.rcv.ts_edge = cb.rcv.nxt;
+      cb.rcv.stamped(options.timestamps.value, core_.now);
     }
   }
 

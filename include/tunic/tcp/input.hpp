@@ -104,7 +104,11 @@ class Input {
           static_cast<std::int32_t>(rcv_.ts_recent - segment_.options.timestamps.value);
       constexpr Duration outdated = std::chrono::hours{24 * 24};  // RFC 7323 5.5
       if (age <= 0 || core_.now - rcv_.ts_recent_at > outdated) return true;
-      return challenge(Drop::paws);
+      // Deviation: 7323-13: the RFC drops this too and calls it unlikely (5.3). On a path that
+      // reorders each retransmission would cost what it has overtaken, and that one more.
+      overtaken_ = !segment_.payload.empty() && rcv_.overtaken(segment_.seq + segment_.length(),
+                                                               segment_.options.timestamps.value);
+      return overtaken_ || challenge(Drop::paws);
     }
     return true;
   }
@@ -112,10 +116,10 @@ class Input {
   // RFC 7323 4.3: the timestamp to echo is that of the segment which the next ACK answers first.
   void update_ts_recent() noexcept {
     if constexpr (Traits::timestamps) {
-      if (!cb_.timestamps || !segment_.options.has_timestamps || rcv_.last_ack_sent < segment_.seq)
+      if (!cb_.timestamps || !segment_.options.has_timestamps || overtaken_ ||
+          rcv_.last_ack_sent < segment_.seq)
         return;
-      rcv_.ts_recent = segment_.options.timestamps.value;
-      rcv_.ts_recent_at = core_.now;
+      rcv_.stamped(segment_.options.timestamps.value, core_.now);
     }
   }
 
@@ -402,6 +406,7 @@ class Input {
   Receiver& rcv_;
   const TcpSegment& segment_;
   const bool ce_;  // marked on its way (RFC 3168 5)
+  bool overtaken_ = false;  // its stamp is older than TS.Recent, and that is in order
 };
 
 }  // namespace tunic::inline v0

@@ -52,6 +52,9 @@ struct Receiver {
   std::uint32_t unacked = 0;  // in-order bytes since the last ACK that was sent
   std::uint32_t ts_recent = 0;
   Instant ts_recent_at{};
+  std::uint32_t ts_floor = 0;  // at least so much do segments of this window carry...
+  std::uint32_t ts_mark = 0;   // ...and so much those above `ts_edge`
+  SeqNum ts_edge;
   std::array<SeqNum, 8> recent{};  // a byte of each of the runs that grew last, latest first
   SackBlock dsack{};               // to be reported once
   std::uint16_t acks_owed = 0;     // pure ACKs, one for each out-of-order or duplicate segment
@@ -71,6 +74,24 @@ struct Receiver {
     limit = buffer;
     scale = shift;
     edge = nxt + syn_window();
+  }
+
+  /// TS.Recent (RFC 7323 4.3) is now `tsval`. What lies above the edge that was offered by then is
+  /// sent later, so it has no older stamp: whoever overtakes it, this bound holds.
+  void stamped(std::uint32_t tsval, Instant now) noexcept {
+    ts_recent = tsval;
+    ts_recent_at = now;
+    if (nxt < ts_edge) return;
+    ts_floor = ts_mark;
+    ts_mark = tsval;
+    ts_edge = edge;
+  }
+  /// Whether a segment with a stamp older than TS.Recent may be one that others have overtaken on
+  /// its way: it lies in a hole, and is no older than its window. One from before the numbers went
+  /// round is older than that.
+  [[nodiscard]] bool overtaken(SeqNum end, std::uint32_t tsval) const noexcept {
+    return nxt < end && out_of_order.reaches(end) &&
+           static_cast<std::int32_t>(tsval - ts_floor) >= 0;
   }
 
   /// The window of a SYN, which is never scaled (RFC 7323 2.2).
