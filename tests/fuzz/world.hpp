@@ -143,8 +143,9 @@ class World {
   static StackConfig config(Script& script) {
     StackConfig config;
     config.addresses = {IpCidr{host, 24}};
-    config.seed = SipKey{1, script.byte()};
-    config.tcp.ecn = config.seed.k1 % 4 == 0 ? Ecn::when_asked : Ecn::always;
+    const std::uint8_t seed = script.byte();
+    config.seed = SipKey{1, seed};
+    config.tcp.ecn = seed % 4 == 0 ? Ecn::when_asked : Ecn::always;
     config.memory_budget = script.pick(std::array<std::size_t, 3>{1024 * 1024, 200'000, 64 * 1024});
     const std::uint8_t bits = script.byte();
     config.tcp.window_scaling = (bits & 1) == 0;

@@ -58,7 +58,7 @@ class Egress {
   static constexpr unsigned max_replans = 16;    // of one run: a device that can't settle is full
   static constexpr std::size_t header_room = 60 + tcp_max_header_bytes;
   static constexpr std::byte garbage[1] = {};
-  static constexpr unsigned ecn_capable = 2;  // ECT(0), RFC 3168 5
+  static constexpr int ecn_capable = 2;  // ECT(0), RFC 3168 5
 
   // A packet of the batch that has a connection behind it.
   struct Staged {

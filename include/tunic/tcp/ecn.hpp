@@ -26,6 +26,12 @@ namespace tunic::inline v0 {
   return flags.has(TcpFlags::ece) && !flags.has(TcpFlags::cwr);
 }
 
+/// Whether a packet was marked on its way: CE (RFC 3168 5).
+[[nodiscard]] constexpr bool is_marked(std::uint8_t traffic_class) noexcept {
+  return (traffic_class & 3) == 3;
+}
+
+/// Of one connection.
 struct EcnState {
   SeqNum reduced_until;           // SND.NXT at the last reduction; valid while `reduced`
   std::uint32_t received_ce = 0;  // segments

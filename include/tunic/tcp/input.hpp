@@ -19,13 +19,8 @@ class Input {
   using Core = TcpCore<Traits>;
   using Control = ControlBlock<Traits>;
 
-  Input(Core& core, Control& cb, const TcpSegment& segment, std::uint8_t traffic_class) noexcept
-      : core_{core},
-        cb_{cb},
-        snd_{cb.snd},
-        rcv_{cb.rcv},
-        segment_{segment},
-        ce_{(traffic_class & 3) == 3} {}
+  Input(Core& core, Control& cb, const TcpSegment& segment, bool ce) noexcept
+      : core_{core}, cb_{cb}, snd_{cb.snd}, rcv_{cb.rcv}, segment_{segment}, ce_{ce} {}
 
   /// Processes the segment. The control block may be gone afterwards.
   void run() noexcept {
@@ -324,8 +319,7 @@ class Input {
     return true;
   }
 
-  // RFC 3168 6.1.3: what marks and CWR there are on data in the window; a SYN can't be marked. True
-  // when its sender should hear of it at once.
+  // RFC 3168 6.1.3. True when the sender of this data should hear from us at once.
   bool take_mark() noexcept {
     if constexpr (Traits::ecn) {
       if (!cb_.ecn.on || segment_.has(TcpFlags::syn)) return false;

@@ -70,7 +70,7 @@ class TcpLayer : public TcpCore<Traits> {
     if (Control* cb = this->find(key)) {
       cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
       cb->traffic.received(segment);
-      return Input<Traits>{*this, *cb, segment, packet.traffic_class}.run();
+      return Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class)}.run();
     }
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
     if (TimeWaitEntry* entry = this->time_wait.find(key)) {
@@ -89,7 +89,7 @@ class TcpLayer : public TcpCore<Traits> {
                        asks_for_ecn(segment.flags)};
     if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment)) {
       cb->traffic.received(segment);
-      Input<Traits>{*this, *cb, segment, packet.traffic_class}.run();
+      Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class)}.run();
     }
   }
 
