@@ -15,8 +15,8 @@ import threading
 import time
 
 from capture import analyse, capture
-from support import (CLOSED, DISCARD, ECHO, HOST, LINE, STACK, EchoServer, LiveServer, Transfer, abort, connect, expect,
-                     receive_all, run, wait_until)
+from support import (CLOSED, DISCARD, ECHO, ECHO_PROGRAM, HOST, LINE, STACK, EchoServer, LiveServer, Transfer, abort, connect, expect,
+                     host_behind, receive_all, run, wait_until)
 
 CHECKS = []
 LIMIT_SECONDS = 120  # of one check
@@ -374,6 +374,33 @@ def active_open_refused(context):
             thread.join()
             expect("reset" in reset["error"], reset)
         server.expect_nothing_left()
+
+
+def transfer_behind(context, near_mtu, far_mtu):
+    """8 MiB from the stack to a host behind the kernel, and back; once more; the counters of the stack."""
+    with context.live_server() as server, host_behind(near_mtu, far_mtu) as (there, address):
+        for _ in range(2):
+            command = [*there, sys.executable, "-c", ECHO_PROGRAM]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
+                try:
+                    result = server.ask(f"connect {address} {int(echo.stdout.readline())} {8 * MIB}")
+                finally:
+                    echo.kill()
+            expect(result == {"error": "", "received": 8 * MIB, "as_sent": True}, result)
+        return server.stats()["tcp"]
+
+
+@check("a link behind the kernel with an MTU of 1280: its reports are heard, once for both connections")
+def path_mtu(context):
+    tcp = transfer_behind(context, near_mtu=1280, far_mtu=1500)
+    expect(tcp["path_mtu_reports"] == 1 and tcp["black_holes"] == 0, tcp)
+
+
+@check("a link behind the kernel that swallows what is larger than 1280: found out, once for both connections")
+def black_hole(context):
+    tcp = transfer_behind(context, near_mtu=1500, far_mtu=1280)
+    expect(tcp["path_mtu_reports"] == 0 and tcp["black_holes"] == 1, tcp)
+    return f"{tcp['timeouts']} time-outs"
 
 
 def too_long(*_):

@@ -191,7 +191,9 @@ class Server {
                       {"resets_in", stats.tcp.resets_in},
                       {"resets_out", stats.tcp.resets_out},
                       {"retransmissions", stats.tcp.retransmissions},
-                      {"timeouts", stats.tcp.timeouts}})
+                      {"timeouts", stats.tcp.timeouts},
+                      {"path_mtu_reports", stats.tcp.path_mtu_reports},
+                      {"black_holes", stats.tcp.black_holes}})
                     .c_str(),
                 json(drops).c_str());
   }

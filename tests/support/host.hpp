@@ -123,6 +123,7 @@ struct PeerOptions {
   std::optional<std::uint32_t> timestamp{};  // the first TSval
   std::uint32_t isn = 1000;
   bool ecn = false;  // asks for it (RFC 3168)
+  IpAddress address = peer_ip;
 };
 
 /// One connection seen from the far end: it knows its own sequence number and what it expects from
@@ -133,7 +134,7 @@ class BasicPeer {
   explicit BasicPeer(BasicHost<Traits>& its_host, PeerOptions offers = {})
       : host{its_host}, options{offers}, seq{offers.isn}, tsval{offers.timestamp.value_or(0)} {}
 
-  [[nodiscard]] Endpoint here() const { return {peer_ip, options.port}; }
+  [[nodiscard]] Endpoint here() const { return {options.address, options.port}; }
   [[nodiscard]] Endpoint there() const { return {host_ip, options.host_port}; }
 
   /// A segment at the present numbers, with ACK, window and (if negotiated) timestamps.

@@ -121,6 +121,9 @@ struct TcpConfig {
   std::uint32_t max_path_mtus = 1024;  ///< Destinations that are remembered; 0: none.
   /// Finds paths on which large packets vanish without a report (RFC 4821 7.7).
   bool black_hole_detection = true;
+  /// When memory is refused, a connection whose peer has kept its window shut for so long may be
+  /// aborted to have some: the longest first, with `no_memory` (RFC 6429 3).
+  Duration stalled_timeout = std::chrono::minutes{1};
   /// Disjoint ranges kept per connection, at most. Beyond 256 there is also no more than one for
   /// two full segments of the receive buffer.
   std::uint32_t max_out_of_order_ranges = 65536;

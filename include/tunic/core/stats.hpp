@@ -40,6 +40,7 @@ struct TcpStats {
   std::uint64_t path_mtu_reports = 0;     ///< That lowered a path MTU, at once or later.
   std::uint64_t path_mtu_deferred = 0;    ///< Put off: larger packets had arrived (RFC 5927 7.2).
   std::uint64_t black_holes = 0;          ///< Paths that swallowed large packets without a report.
+  std::uint64_t stalled_aborts = 0;       ///< To have memory for others (RFC 6429 3).
   std::uint64_t resets_in = 0;
   std::uint64_t resets_out = 0;
   std::uint64_t challenge_acks = 0;

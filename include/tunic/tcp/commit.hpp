@@ -8,6 +8,7 @@
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/segment_plan.hpp>
 #include <tunic/tcp/sending_limit.hpp>
+#include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -40,7 +41,7 @@ class Commit {
     if (!snd.has_work()) return;
     if (blocked == Blocked::window && cb.deadlines.retransmit == never) {
       snd.timer = RetransmitTimer::time_out;
-      snd.persisting = true;
+      set_persisting(core, cb, true);
       snd.progress_at = core.now;
       cb.deadlines.retransmit = core.now + cb.rtt.rto(core.config);
       cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
@@ -175,7 +176,7 @@ class Commit {
       snd.rto_at = core.now + cb.rtt.rto(core.config);
       cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
     }
-    snd.persisting = false;
+    set_persisting(core, cb, false);
     Recovery<Traits>{core, cb}.schedule();
     cb.deadlines.cork = never;
   }

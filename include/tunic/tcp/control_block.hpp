@@ -53,9 +53,11 @@ struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlin
       nullptr;                            // null: half-open, waiting to be accepted, or an orphan
   Listening<Traits>* listener = nullptr;  // while half-open or waiting to be accepted
   void* user_data = nullptr;
-  ListHook output_hook;  // in the list of those that have something to send
-  ListHook event_hook;   // in the list of those that have news
-  ListHook owner_hook;   // in its listener's accept queue, or in the list of orphans
+  ListHook output_hook;   // in the list of those that have something to send
+  ListHook event_hook;    // in the list of those that have news
+  ListHook owner_hook;    // in its listener's accept queue, or in the list of orphans
+  ListHook stalled_hook;  // in the list of those whose peers keep their window shut
+  Instant stalled_since{};
   std::uint32_t challenge_second = 0;
   std::uint32_t ts_offset = 0;
   std::uint16_t challenges = 0;

@@ -7,6 +7,7 @@
 
 #include <tunic/tcp/path_mtu.hpp>
 #include <tunic/tcp/recovery.hpp>
+#include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 namespace tunic::inline v0 {
@@ -122,7 +123,7 @@ class Expiry {
   // 9293 3.8.6.1, 3.8.6.2.1).
   void persist() noexcept {
     Sender& snd = cb_.snd;
-    if (!snd.persisting && snd.wnd == 0) snd.persisting = true;
+    if (!snd.persisting && snd.wnd == 0) set_persisting(core_, cb_, true);
     if (cb_.deadlines.user == never) {  // probing begins now, and so does the user's patience
       snd.progress_at = core_.now;
       cb_.deadlines.user = Recovery<Traits>{core_, cb_}.user_deadline();

@@ -6,7 +6,9 @@
 
 #include <tunic/base/time.hpp>
 #include <tunic/tcp/path_mtu.hpp>
+#include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/sending_limit.hpp>
+#include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -79,6 +81,7 @@ class Handshake {
     Control* cb = core_.create(info.flow, listener.options.connection);
     if (cb == nullptr) {
       core_.stats.count(Drop::no_memory);
+      reclaim_stalled<Traits>(core_, nullptr);
       return;
     }
     cb->passive = true;
@@ -157,7 +160,10 @@ class Handshake {
     cb.deadlines.retransmit = never;
     cb.deadlines.user = never;
     PathMtu<Traits>{core_, cb}.learn();
-    cb.congestion.start(core_.full_payload(cb), initial_window(cb));
+    // One segment after more than one lost SYN (RFC 6928 2).
+    const std::uint32_t mss = core_.full_payload(cb);
+    cb.congestion.start(mss,
+                        cb.snd.retries > 1 ? mss : Recovery<Traits>{core_, cb}.initial_window());
     if (cb.snd.retries > 0 && !cb.rtt.has_sample()) cb.rtt.raise_initial();
     if (cb.rtt.has_sample()) cb.rtt.reset_backoff();
     cb.snd.retries = 0;
@@ -184,16 +190,6 @@ class Handshake {
       core_.time_wait.remove(*old);
     }
     return isn;
-  }
-
-  /// IW = min(10 x MSS, max(2 x MSS, 14600)), with the configured number for 10; one segment after
-  /// more than one lost SYN (RFC 6928 2).
-  [[nodiscard]] std::uint32_t initial_window(const Control& cb) const noexcept {
-    const std::uint32_t mss = core_.full_payload(cb);
-    if (cb.snd.retries > 1) return mss;
-    const std::uint32_t bound = core_.config.initial_window * std::uint32_t{1460};
-    return std::min(core_.config.initial_window * mss,
-                    std::max(std::min<std::uint32_t>(2, core_.config.initial_window) * mss, bound));
   }
 
   // ---- pending SYNs

@@ -6,6 +6,7 @@
 
 #include <tunic/tcp/acknowledgement.hpp>
 #include <tunic/tcp/handshake.hpp>
+#include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -234,7 +235,8 @@ class Input {
   }
 
   void stop_persisting() noexcept {
-    snd_.persisting = snd_.probe = false;
+    set_persisting(core_, cb_, false);
+    snd_.probe = false;
     snd_.retries = 0;
     cb_.rtt.reset_backoff();
     cb_.deadlines.retransmit = never;
@@ -303,8 +305,10 @@ class Input {
     measure_round_trip();
     const bool news = take_mark();
     if (taken.in_order != 0 || taken.out_of_order) cb_.traffic.took(taken.in_order, core_.now);
-    if (taken.refused)
+    if (taken.refused) {
       core_.stats.count(taken.out_of_order ? Drop::out_of_order_limit : Drop::no_memory);
+      if (!taken.out_of_order) reclaim_stalled<Traits>(core_, &cb_);
+    }
     if (taken.duplicate) ++core_.stats.tcp.duplicates;
     if (taken.out_of_order) {
       ++core_.stats.tcp.out_of_order;

@@ -81,7 +81,7 @@ class Output {
     if (snd.pacer.waiting()) return;  // the pause is not the application's
     if (core_.now - snd.last_sent <= cb_.rtt.rto(core_.config)) return;
     cb_.congestion.on_idle(core_.now - snd.last_sent, cb_.rtt.rto(core_.config),
-                           core_.config.initial_window * std::uint32_t{core_.full_payload(cb_)});
+                           Recovery<Traits>{core_, cb_}.initial_window());
   }
 
   void open_pacer() noexcept {

@@ -222,6 +222,14 @@ class Recovery {
     return false;
   }
 
+  /// IW = min(10 x MSS, max(2 x MSS, 14600)), with the configured number for 10 (RFC 6928 2). It is
+  /// the window after an idle time as well (RFC 5681 4.1).
+  [[nodiscard]] std::uint32_t initial_window() const noexcept {
+    const std::uint32_t mss = core_.full_payload(cb_);
+    const std::uint32_t count = core_.config.initial_window;
+    return std::min(count * mss, std::max(std::min(2U, count) * mss, count * 1460));
+  }
+
   [[nodiscard]] Duration reordering_window() const noexcept {
     return snd_.rack.window(snd_.phase != SenderPhase::open, snd_.board.sacked_segments(),
                             snd_.min_rtt.value(), cb_.rtt.srtt());

@@ -5,7 +5,8 @@
 // flight, lost or reported by a selective acknowledgement (RFC 2018, RFC 6675 3, RFC 8985 5.1).
 // Segments stand in the order of their sequence numbers; those in flight are also linked in the
 // order of sending, and lost ones in the order in which they are to be sent again. An
-// acknowledgement costs what it newly says, however often it repeats the rest.
+// acknowledgement costs what it newly says, however often it repeats the rest. (More than 400 lines
+// because all that moves segments between the lists stands together.)
 
 #include <tunic/base/assert.hpp>
 #include <tunic/base/ring.hpp>
@@ -187,8 +188,9 @@ class Scoreboard {
     }
   }
 
-  /// Cuts all that no SACK has reported anew, into segments of at most `payload` bytes which count
-  /// as lost. False, and no change, when memory is refused.
+  /// Cuts all that no SACK has reported anew, into segments of `payload` bytes, or less before what
+  /// was reported and at the end, which count as lost. False, and no change, when memory is
+  /// refused.
   [[nodiscard]] bool recut(std::uint32_t payload, BlockPool& pool) noexcept {
     std::uint32_t count = 0;
     for (Number number = ring_.first(); number != ring_.end(); ++number)
@@ -368,6 +370,16 @@ class Scoreboard {
       return;
     }
     segment.where = Whereabouts::lost;
+    if (!to.empty() && to.back().where == Whereabouts::lost) {  // which has room, perhaps
+      SentSegment& before = to.back();
+      const auto part =
+          static_cast<std::uint16_t>(std::min(payload - before.length, segment.payload()));
+      before.length = static_cast<std::uint16_t>(before.length + part);
+      before.again = before.again || segment.again;
+      segment.begin += part;
+      segment.length = static_cast<std::uint16_t>(segment.length - part);
+      if (segment.length == 0) return;
+    }
     while (segment.payload() > payload) {
       SentSegment piece = segment;
       piece.fin = false;

@@ -66,7 +66,6 @@ class TcpCore {
   TcpCore& operator=(const TcpCore&) = delete;
 
   // ---- finding
-  // --------------------------------------------------------------------------------------------------
 
   [[nodiscard]] Control* find(const FlowKey& key) noexcept {
     const std::uint32_t* slot = table.find(key);
@@ -196,7 +195,6 @@ class TcpCore {
   }
 
   // ---- sending
-  // --------------------------------------------------------------------------------------------------
 
   void want_output(Control& cb) noexcept {
     if (!cb.output_hook.is_linked()) output.push_back(cb);
@@ -336,8 +334,8 @@ class TcpCore {
     if (!cb.linked() || earliest < cb.deadline) wheel.schedule(cb, earliest);
   }
 
-  static constexpr std::uint16_t min_mss =
-      88;  // a smaller offer is taken for this: see MSS floors in RFC 9293 3.7.1, CVE-2019-11479
+  // A smaller offer is taken for this: see MSS floors in RFC 9293 3.7.1, CVE-2019-11479.
+  static constexpr std::uint16_t min_mss = 88;
   static constexpr std::uint16_t timestamp_option_bytes = 12;
 
   const TcpConfig config;
@@ -358,6 +356,7 @@ class TcpCore {
   ControlBlockList<Traits, &Control::output_hook> output;
   ControlBlockList<Traits, &Control::event_hook> events;
   ControlBlockList<Traits, &Control::owner_hook> orphans;
+  ControlBlockList<Traits, &Control::stalled_hook> stalled;  // the longest first
 
  private:
   // Out of the tables and timers; what is queued for reading stays.
@@ -378,6 +377,7 @@ class TcpCore {
       cb.in_table = false;
     }
     if (cb.output_hook.is_linked()) output.erase(output.iterator_to(cb));
+    if (cb.stalled_hook.is_linked()) stalled.erase(stalled.iterator_to(cb));
     wheel.cancel(cb);
     cb.deadlines.clear();
     cb.limits.set(Limit::none, now);

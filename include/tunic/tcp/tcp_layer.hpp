@@ -50,6 +50,7 @@ class TcpLayer : public TcpCore<Traits> {
     this->output.clear();
     this->events.clear();
     this->orphans.clear();
+    this->stalled.clear();
     for (auto& [key, listener] : this->listeners) {
       if (listener->handle != nullptr) listener->handle->lose();
       listener->accept_queue.clear();

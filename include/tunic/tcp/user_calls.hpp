@@ -10,6 +10,7 @@
 #include <tunic/tcp/buffer_tuning.hpp>
 #include <tunic/tcp/recovery.hpp>
 #include <tunic/tcp/sending_limit.hpp>
+#include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 
 #include <algorithm>
@@ -84,6 +85,7 @@ class UserCalls {
       cb_.deadlines.cork = std::min(cb_.deadlines.cork, core_.now + core_.config.cork_timeout);
       core_.arm(cb_);
     }
+    reclaim_stalled<Traits>(core_, &cb_);
     return {taken, Errc::no_memory};
   }
 
