@@ -2,7 +2,7 @@
 
 // Windows that are not used: RFC 7661.
 #include "../support/ack_trace.hpp"
-#include "../support/catch.hpp"
+#include "../support/host.hpp"
 #include <tunic/tcp/cubic.hpp>
 #include <tunic/tcp/new_reno.hpp>
 
@@ -119,4 +119,27 @@ TEST_CASE("a low threshold is raised to three quarters of the window", "[conform
   CHECK(trace.controller.ssthresh() == 30 * mss);
   trace.pause(1h);
   CHECK(trace.controller.cwnd() == 10 * mss);  // not below the initial window
+}
+
+// The limit is pacing, which is off by default.
+TEST_CASE("a large window after a pause leaves in bursts", "[conformance][7661-04]") {
+  StackConfig config = host_config();
+  config.tcp.initial_window = 100;
+  Host host{config};
+  ConnectionOptions options;
+  options.send_buffer = 1 << 20;
+  options.pacing = true;
+  auto listener = host.stack.listen({.port = 80, .connection = options});
+  Peer peer{host, {.window_scale = std::uint8_t{4}}};
+  peer.send_syn();
+  host.advance(100ms);
+  peer.finish();
+  auto connection = std::move(*listener.accept());
+  host.advance(10s);
+  connection.send(as_bytes(std::string(100 * 1460, 'x')));
+  host.turn();
+  REQUIRE(connection.info().snd_cwnd == 100 * 1460);
+  CHECK(host.stack.device().sent() == 2);
+  host.advance(49ms);  // at twice the window in a round trip of 100 ms
+  CHECK(host.stack.device().sent() == 98);
 }

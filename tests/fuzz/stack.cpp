@@ -256,6 +256,7 @@ class Play {
     options.user_timeout = (bits & 16) != 0 ? Duration{0} : Duration{5min};
     if ((bits & 32) != 0) options.linger = Duration{script_.byte() * 100ms};
     if ((bits & 64) != 0) options.max_segment_size = script_.word();
+    options.pacing = (bits & 128) != 0;
     options.send_buffer = sizes[script_.byte() % 3];
     options.receive_buffer = script_.pick(sizes);
     if (Held* held = any()) held->connection.set_options(options);

@@ -141,6 +141,7 @@ ConnectionOptions options_for(Random& random) {
   if (random.chance(0.3)) options.max_segment_size = static_cast<std::uint16_t>(random.below(1500));
   if (random.chance(0.1)) options.linger = std::chrono::seconds{random.below(20)};
   if (random.chance(0.3)) options.keepalive = {.enabled = true, .idle = 1s, .interval = 1s};
+  options.pacing = random.chance(0.3);
   return options;
 }
 

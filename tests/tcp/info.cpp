@@ -172,6 +172,11 @@ TEST_CASE("the segments of an active open, and of a SYN cookie", "[tcp][info]") 
     auto connection = peer.connect_to(listener);
     CHECK(connection.info().segs_out == 0);
     CHECK(connection.info().segs_in == 1);
+    // Nothing is known of the path: twice the initial window in the initial time-out.
+    ConnectionOptions options = connection.options();
+    options.pacing = true;
+    connection.set_options(options);
+    CHECK(connection.info().pacing_rate == 2 * 14'600);
   }
 }
 
@@ -196,7 +201,7 @@ TEST_CASE("how long ago something came or left", "[tcp][info]") {
   sending.host.advance(7ms);
   CHECK(sending.info().last_data_recv == 7ms);
   CHECK(sending.info().last_ack_recv == 7ms);
-  sending.host.inject(again);  // not new
+  sending.host.inject(again);  // not in the window
   CHECK(sending.info().last_data_recv == 7ms);
 }
 

@@ -191,7 +191,8 @@ class Stack {
     if (deadline == never) return Duration::max();
     return std::max(deadline - now, Duration{0});
   }
-  /// The same in milliseconds, rounded up, -1 for no limit: what epoll_wait and poll take.
+  /// The same in milliseconds, rounded up, -1 for no limit: what epoll_wait and poll take. Paced
+  /// connections keep their rate, in larger bursts than with epoll_pwait2 and `next_timeout`.
   [[nodiscard]] int wait_ms(Instant now) const noexcept {
     const Duration left = next_timeout(now);
     if (left == Duration::max()) return -1;

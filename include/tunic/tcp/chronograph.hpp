@@ -14,7 +14,7 @@
 namespace tunic::inline v0 {
 
 /// What keeps a sender from sending more.
-enum class Limit : std::uint8_t {
+enum class SendLimit : std::uint8_t {
   none,         ///< It is not to: not open for data, or shut down and acknowledged.
   idle,         ///< The application, which has written nothing that is not acknowledged.
   application,  ///< The application: all has been sent, and is not all acknowledged.
@@ -25,16 +25,16 @@ enum class Limit : std::uint8_t {
 
 class Chronograph {
  public:
-  void set(Limit limit, Instant now) noexcept {
+  void set(SendLimit limit, Instant now) noexcept {
     if (limit == current_) return;
     times_[static_cast<std::size_t>(current_)] += now - since_;
     current_ = limit;
     since_ = now;
   }
-  [[nodiscard]] Limit current() const noexcept { return current_; }
+  [[nodiscard]] SendLimit current() const noexcept { return current_; }
 
   /// How long `limit` has lasted, in all.
-  [[nodiscard]] Duration time(Limit limit, Instant now) const noexcept {
+  [[nodiscard]] Duration time(SendLimit limit, Instant now) const noexcept {
     const Duration sum = times_[static_cast<std::size_t>(limit)];
     return limit == current_ ? sum + (now - since_) : sum;
   }
@@ -42,7 +42,7 @@ class Chronograph {
  private:
   std::array<Duration, 6> times_{};
   Instant since_{};
-  Limit current_ = Limit::none;
+  SendLimit current_ = SendLimit::none;
 };
 
 }  // namespace tunic::inline v0

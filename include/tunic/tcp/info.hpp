@@ -70,7 +70,7 @@ struct TcpInfo {
 
   // How long ago; negative: never.
   Duration last_data_sent{-1};
-  Duration last_data_recv{-1};  ///< Payload that was new.
+  Duration last_data_recv{-1};  ///< Payload in the window.
   Duration last_ack_recv{-1};   ///< An acceptable segment; all of them acknowledge.
 
   // For how long the sending side has been in which condition, to the turn, until the connection
@@ -96,12 +96,12 @@ inline void add_traffic(TcpInfo& info, const Traffic& traffic) noexcept {
 }
 
 inline void add_limits(TcpInfo& info, const Chronograph& limits, Instant now) noexcept {
-  const Duration application = limits.time(Limit::application, now);
-  info.rwnd_limited = limits.time(Limit::window, now);
-  info.sndbuf_limited = limits.time(Limit::buffer, now);
+  const Duration application = limits.time(SendLimit::application, now);
+  info.rwnd_limited = limits.time(SendLimit::window, now);
+  info.sndbuf_limited = limits.time(SendLimit::buffer, now);
   info.busy_time =
-      application + limits.time(Limit::network, now) + info.rwnd_limited + info.sndbuf_limited;
-  info.app_limited = application + limits.time(Limit::idle, now);
+      application + limits.time(SendLimit::network, now) + info.rwnd_limited + info.sndbuf_limited;
+  info.app_limited = application + limits.time(SendLimit::idle, now);
 }
 
 template <class Traits>

@@ -304,7 +304,7 @@ class Input {
     const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges);
     measure_round_trip();
     const bool news = take_mark();
-    if (taken.in_order != 0 || taken.out_of_order) cb_.traffic.took(taken.in_order, core_.now);
+    cb_.traffic.took(taken.in_order, core_.now);
     if (taken.refused) {
       core_.stats.count(taken.out_of_order ? Drop::out_of_order_limit : Drop::no_memory);
       if (!taken.out_of_order) reclaim_stalled<Traits>(core_, &cb_);

@@ -48,12 +48,12 @@ class Pacer {
       if (now < due) return 0;
       debt_ = -in_time(std::min(now - due, longest_delay(pace)), pace);
       from_ = now;
-    } else if (due < now && from_ != now) {
-      debt_ = 0;
+    } else if (from_ != now) {
+      debt_ = now < due ? debt_ - in_time(now - from_, pace) : 0;
       from_ = now;
     }
-    const std::int64_t room = pace.burst * byte - debt_ + in_time(now - from_, pace);
-    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(room / byte, 0, 0xffffffff));
+    const std::int64_t room = (pace.burst * byte - debt_) / byte;
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 0, 0xffffffff));
   }
 
   /// So many bytes have left, in the turn of the last `open`.

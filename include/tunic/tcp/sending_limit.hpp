@@ -14,16 +14,16 @@ namespace tunic::inline v0 {
 /// comes first where both are full (tcp_write_xmit), and the send buffer limits only while all that
 /// is in it has been sent and the application was refused more (tcp_cwnd_validate).
 template <class Traits>
-[[nodiscard]] Limit sending_limit(TcpCore<Traits>& core, ControlBlock<Traits>& cb,
-                                  bool by_window) noexcept {
+[[nodiscard]] SendLimit sending_limit(TcpCore<Traits>& core, ControlBlock<Traits>& cb,
+                                      bool by_window) noexcept {
   const Sender& snd = cb.snd;
   const bool full = snd.in_flight() >= Recovery<Traits>{core, cb}.window();
-  if (snd.has_work()) return by_window && !full ? Limit::window : Limit::network;
+  if (snd.has_work()) return by_window && !full ? SendLimit::window : SendLimit::network;
   if (!snd.outstanding()) {
-    return can_send(cb.state) && !snd.short_write ? Limit::idle : Limit::none;
+    return can_send(cb.state) && !snd.short_write ? SendLimit::idle : SendLimit::none;
   }
-  if (full || !can_send(cb.state)) return Limit::network;
-  return snd.short_write ? Limit::buffer : Limit::application;
+  if (full || !can_send(cb.state)) return SendLimit::network;
+  return snd.short_write ? SendLimit::buffer : SendLimit::application;
 }
 
 /// Has the time from now on count for what keeps the connection back now.

@@ -380,7 +380,7 @@ class TcpCore {
     if (cb.stalled_hook.is_linked()) stalled.erase(stalled.iterator_to(cb));
     wheel.cancel(cb);
     cb.deadlines.clear();
-    cb.limits.set(Limit::none, now);
+    cb.limits.set(SendLimit::none, now);
     cb.snd.queue.clear(pool);
     cb.snd.board.clear(pool);
     cb.rcv.out_of_order.clear(pool);

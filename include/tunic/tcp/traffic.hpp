@@ -36,7 +36,7 @@ struct Traffic {
     ++segs_in;
     if (!segment.payload.empty()) ++data_segs_in;
   }
-  /// Payload was new, and so many bytes can be read because of it.
+  /// Payload was in the window, and so many bytes can be read because of it.
   void took(std::size_t in_order, Instant now) noexcept {
     bytes_received += in_order;
     last_data = now;

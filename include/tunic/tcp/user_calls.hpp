@@ -78,7 +78,7 @@ class UserCalls {
     if (taken != 0 && !opening) core_.want_output(cb_);
     cb_.snd.short_write = cb_.snd.short_write || taken != bytes.size();
     // What keeps waiting data back, the last turn has seen.
-    if (cb_.limits.current() != Limit::window) note_limit(core_, cb_);
+    if (cb_.limits.current() != SendLimit::window) note_limit(core_, cb_);
     if (taken == bytes.size()) return {taken, Errc::none};
     if (taken == fitting.size()) return {taken, Errc::would_block};
     if (cb_.snd.queue.empty()) {  // no acknowledgement will come to say that there is room
