@@ -156,9 +156,9 @@ TEST_CASE("ten thousand peers with shut windows do not use up the memory for goo
   const auto aborted = host.stack.stats().tcp.stalled_aborts;
   CHECK(aborted > 0);
   CHECK(aborted < 500);
-  const auto event = host.stack.next_event();
-  REQUIRE(event.has_value());
-  CHECK(has(event->flags, EventFlags::error));
+  std::uint64_t told = 0;
+  while (const auto event = host.stack.next_event()) told += has(event->flags, EventFlags::error);
+  CHECK(told == aborted);
   for (std::size_t i = 0; i < 1'000; ++i) {
     CAPTURE(i);
     CHECK(stalled[i].error() == (i < aborted ? Errc::no_memory : Errc::none));

@@ -24,8 +24,8 @@ using testing::Decoded;
 using testing::Packet;
 using testing::SegmentBuilder;
 
-inline const IpAddress host_ip = IpAddress::v4(10, 0, 0, 2);
-inline const IpAddress peer_ip = IpAddress::v4(10, 0, 0, 1);
+inline constexpr IpAddress host_ip = IpAddress::v4(10, 0, 0, 2);
+inline constexpr IpAddress peer_ip = IpAddress::v4(10, 0, 0, 1);
 
 /// 10.0.0.2/24, a fixed seed, ACKs delayed by 40 ms as by default.
 inline StackConfig host_config() {

@@ -273,13 +273,13 @@ class Stack {
         return make_error_code(Errc::address_conflict);
     }
     const TcpConfig& tcp = config_.tcp;
-    const bool sane =
-        tcp.first_port != 0 && tcp.first_port <= tcp.last_port && tcp.initial_window != 0 &&
-        tcp.delayed_ack < std::chrono::milliseconds{500} && tcp.min_rto.count() > 0 &&
-        tcp.min_rto <= tcp.max_rto && tcp.min_path_mtu >= 68 &&
-        tcp.path_mtu_timeout >= std::chrono::minutes{5} &&  // RFC 1191 3
-        tcp.path_mtu_timeout <= std::chrono::hours{24 * 365 * 100} && config_.packets_per_poll != 0;
-    return make_error_code(sane ? Errc::none : Errc::invalid_argument);
+    const bool sane = tcp.first_port != 0 && tcp.first_port <= tcp.last_port &&
+                      tcp.initial_window != 0 && tcp.delayed_ack < std::chrono::milliseconds{500} &&
+                      tcp.min_rto.count() > 0 && tcp.min_rto <= tcp.max_rto &&
+                      tcp.min_path_mtu >= 68 && config_.packets_per_poll != 0;
+    const bool ages = tcp.path_mtu_timeout >= std::chrono::minutes{5} &&  // RFC 1191 3
+                      tcp.path_mtu_timeout <= std::chrono::hours{24 * 365 * 100};
+    return make_error_code(sane && ages ? Errc::none : Errc::invalid_argument);
   }
 
   void send() noexcept {

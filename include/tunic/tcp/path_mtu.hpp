@@ -101,13 +101,13 @@ class PathMtu {
     return 0;
   }
 
-  /// Headers with the options that all segments have.
+  // Headers with the options that all segments have.
   [[nodiscard]] std::uint16_t overhead() const noexcept {
     return static_cast<std::uint16_t>(Core::header_bytes(cb_.key) +
                                       (cb_.timestamps ? Core::timestamp_option_bytes : 0));
   }
 
-  // A finding of this connection's own, for others too. The longest lifetimes are RFC 1191 6.3's.
+  // A finding of this connection's own, for others too.
   void lower(std::uint16_t mtu) noexcept {
     const Instant expires = core_.now + core_.config.path_mtu_timeout;
     core_.paths.lower(cb_.key.remote, mtu, core_.now, expires);
