@@ -51,6 +51,10 @@ struct FakeKernel {
   bool privileged = true;
   int uid = 1000;
   bool has_driver = true;
+  unsigned features = IFF_TUN | IFF_TAP | IFF_NO_PI;  // with IFF_VNET_HDR: a kernel of this century
+  unsigned knows_offloads = 0x6f;                     // TUN_F_...
+  int vnet_header = 10;
+  bool little_endian = false;
 
   /// Every call by name, in order; close is not among them.
   std::vector<std::string> calls{};
@@ -58,6 +62,8 @@ struct FakeKernel {
   /// 0: none.
   std::size_t fail_at = 0;
   int fail_with = 0;
+  /// Calls that are always refused, by ENOTTY: a kernel that does not know them.
+  std::vector<std::string> refused{};
 
   /// Open descriptors; the value is the interface that it is attached to, or "socket", or empty.
   std::map<int, std::string> descriptors{};
@@ -67,6 +73,7 @@ struct FakeKernel {
   std::deque<FakeRead> reads{};                   // then EAGAIN
   std::deque<ssize_t> writes{};                   // answers; then everything is taken
   std::vector<std::vector<std::byte>> written{};  // what was offered, whether it was taken or not
+  std::vector<std::vector<std::byte>> taken{};    // of that, whole
 
   int attach_elsewhere(const std::string& name) {  // a descriptor that some framework passes on
     interfaces[name].attached = true;
@@ -121,7 +128,12 @@ struct FakeKernel {
 
   int ioctl(int fd, unsigned long request, void* argument) {
     if (injected(name_of(request))) return -fail_with;
+    if (std::ranges::count(refused, name_of(request)) != 0) return -ENOTTY;
     if (!descriptors.contains(fd)) return -EBADF;
+    if (request == TUNGETFEATURES) return *static_cast<unsigned*>(argument) = features, 0;
+    if (request == TUNSETVNETHDRSZ) return vnet_header = *static_cast<int*>(argument), 0;
+    if (request == TUNGETVNETHDRSZ) return *static_cast<int*>(argument) = vnet_header, 0;
+    if (request == TUNSETVNETLE) return little_endian = *static_cast<int*>(argument) != 0, 0;
     ifreq& ask = *static_cast<ifreq*>(argument);
     if (request == TUNSETIFF) return set_interface(fd, ask);
     if (request == TUNGETIFF) return tell_interface(fd, ask);
@@ -142,6 +154,7 @@ struct FakeKernel {
       case TUNSETGROUP:
         return interface.group = static_cast<int>(value), 0;
       case TUNSETOFFLOAD:
+        if ((value & ~knows_offloads) != 0) return -EINVAL;
         return interface.offload = static_cast<int>(value), 0;
       case TUNSETPERSIST:
         interface.mode = static_cast<short>(interface.mode & ~IFF_PERSIST);
@@ -152,16 +165,19 @@ struct FakeKernel {
     }
   }
 
-  ssize_t read(int fd, MutableBytes room) {
+  ssize_t readv(int fd, std::span<const iovec> pieces) {
     if (!descriptors.contains(fd)) return -EBADF;
     if (reads.empty()) return -EAGAIN;
     const FakeRead next = reads.front();
     reads.pop_front();
     if (next.bytes.empty()) return next.error;
-    const std::size_t n =
-        std::min(next.bytes.size(), room.size());  // the rest is lost, as in Linux
-    std::memcpy(room.data(), next.bytes.data(), n);
-    return static_cast<ssize_t>(n);
+    std::size_t done = 0;
+    for (const iovec& piece : pieces) {  // what does not fit is lost, as in Linux
+      const std::size_t n = std::min(next.bytes.size() - done, piece.iov_len);
+      if (n != 0) std::memcpy(piece.iov_base, next.bytes.data() + done, n);
+      done += n;
+    }
+    return static_cast<ssize_t>(done);
   }
 
   ssize_t writev(int fd, std::span<const iovec> pieces) {
@@ -172,15 +188,20 @@ struct FakeKernel {
       packet.insert(packet.end(), bytes, bytes + piece.iov_len);
     }
     written.push_back(packet);
-    if (writes.empty()) return static_cast<ssize_t>(packet.size());
-    const ssize_t answer = writes.front();
-    writes.pop_front();
+    auto answer = static_cast<ssize_t>(packet.size());
+    if (!writes.empty()) {
+      answer = writes.front();
+      writes.pop_front();
+    }
+    if (answer == static_cast<ssize_t>(packet.size())) taken.push_back(packet);
     return answer;
   }
 
  private:
   int set_interface(int fd, ifreq& ask) {
     if (descriptors[fd] != "") return -EINVAL;
+    const unsigned wanted = static_cast<unsigned short>(ask.ifr_flags);
+    if ((wanted & ~features) != 0) return -EINVAL;
     std::string name = ask.ifr_name;
     if (name.empty()) name = "tun%d";
     if (const auto percent = name.find('%'); percent != name.npos) {
@@ -199,8 +220,8 @@ struct FakeKernel {
     }
     FakeInterface& interface = interfaces[name];
     interface.attached = true;
-    interface.mode =
-        static_cast<short>((interface.mode & IFF_PERSIST) | (ask.ifr_flags & IFF_NO_PI));
+    interface.mode = static_cast<short>((interface.mode & IFF_PERSIST) |
+                                        (ask.ifr_flags & (IFF_NO_PI | IFF_VNET_HDR)));
     descriptors[fd] = name;
     std::strcpy(ask.ifr_name, name.c_str());
     return 0;
@@ -272,6 +293,14 @@ struct FakeKernel {
         return "TUNSETIFF";
       case TUNGETIFF:
         return "TUNGETIFF";
+      case TUNGETFEATURES:
+        return "TUNGETFEATURES";
+      case TUNSETVNETHDRSZ:
+        return "TUNSETVNETHDRSZ";
+      case TUNGETVNETHDRSZ:
+        return "TUNGETVNETHDRSZ";
+      case TUNSETVNETLE:
+        return "TUNSETVNETLE";
       case TUNSETOFFLOAD:
         return "TUNSETOFFLOAD";
       case TUNSETOWNER:
@@ -326,7 +355,9 @@ struct FakeSystem {
   int ioctl_value(int fd, unsigned long request, unsigned long value) noexcept {
     return kernel->ioctl_value(fd, request, value);
   }
-  ssize_t read(int fd, MutableBytes room) noexcept { return kernel->read(fd, room); }
+  ssize_t readv(int fd, std::span<const iovec> pieces) noexcept {
+    return kernel->readv(fd, pieces);
+  }
   ssize_t writev(int fd, std::span<const iovec> pieces) noexcept {
     return kernel->writev(fd, pieces);
   }

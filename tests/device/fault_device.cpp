@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include "../support/offload.hpp"
 #include "catch.hpp"
 #include "packets.hpp"
 #include <tunic/device/fault_device.hpp>
@@ -48,6 +49,31 @@ TEST_CASE("without faults a fault device is transparent", "[device][fault]") {
   const auto received = receive(device);
   CHECK(received.texts == Texts{"in"});
   CHECK(received.status == DeviceStatus::would_block);
+}
+
+TEST_CASE("offloads end at a link: packets of the MTU pass it, with whole checksums",
+          "[device][fault]") {
+  FaultDevice device{MockDevice{test::with_offloads}, {}, {.loss = 0.5, .seed = 3}};
+  const DeviceCaps caps = device.caps();
+  CHECK_FALSE((caps.partial_checksums || caps.tcp_v4_segmentation || caps.tcp_v6_segmentation ||
+               caps.ecn_segmentation));
+  CHECK(caps.mtu_bytes == 1500);
+  device.poll(start);
+  const auto whole = testing::segment({test::peer_ip, 40000}, {test::host_ip, 80})
+                         .ack(1)
+                         .payload(std::string(40'000, 'x'))
+                         .packet();
+  device.inner().inject(whole, test::received(1000));
+  std::array<RxPacket, 64> batch{};
+  BlockPool pool{0};
+  const RxResult result = device.receive(batch, pool);
+  CHECK(device.inbound().counters().pushed == 40);
+  CHECK(result.count > 5);  // each is lost or not by itself
+  CHECK(result.count < 35);
+  for (const RxPacket& packet : std::span{batch}.first(result.count)) {
+    CHECK(packet.offload == Offload{});
+    CHECK_FALSE(testing::decode({packet.bytes.begin(), packet.bytes.end()}).malformed.has_value());
+  }
 }
 
 TEST_CASE("both directions are delayed, each by its own time", "[device][fault]") {

@@ -139,6 +139,43 @@ TEST_CASE("a changed MTU is found by the next send", "[device][mock]") {
   CHECK(device.oversized() == 1);
 }
 
+TEST_CASE("offloads are kept with a packet, and end when told", "[device][mock]") {
+  MockDevice device{{.mtu_bytes = 50, .partial_checksums = true, .segmentation = true}};
+  const Offload partial{.checksum = ChecksumState::partial};
+  const Offload several{.checksum = ChecksumState::partial,
+                        .segmentation = Segmentation::tcp_v4,
+                        .header_bytes = 40,
+                        .segment_bytes = 10};
+  const std::string text(200, 'x');
+  const Bytes piece = as_bytes(text);
+  const auto offer = [&](const Offload& offload) {
+    const TxPacket packet{.pieces = {&piece, 1}, .size_bytes = 200, .offload = offload};
+    return device.send({&packet, 1}).status;
+  };
+  CHECK(offer(several) == DeviceStatus::ok);
+  CHECK(device.front_offload() == several);
+  CHECK(device.oversized() == 0);
+  CHECK(device.not_offered() == 0);
+  device.end_segmentation();
+  CHECK(offer(partial) == DeviceStatus::ok);
+  CHECK(device.oversized() == 1);
+  CHECK(offer(several) == DeviceStatus::replan);
+  CHECK(device.caps().partial_checksums);
+  CHECK_FALSE(device.caps().tcp_v4_segmentation);
+  CHECK(offer(several) == DeviceStatus::ok);
+  CHECK(device.not_offered() == 1);
+  device.end_partial_checksums();
+  CHECK(offer({}) == DeviceStatus::ok);
+  CHECK(offer(partial) == DeviceStatus::replan);
+  CHECK_FALSE(device.caps().partial_checksums);
+
+  device.inject(as_bytes("in"), partial);
+  std::array<RxPacket, 2> batch{};
+  BlockPool pool{0};
+  REQUIRE(device.receive(batch, pool).count == 1);
+  CHECK(batch[0].offload == partial);
+}
+
 TEST_CASE("a mock device keeps its packets when it moves", "[device][mock]") {
   MockDevice device;
   device.inject(as_bytes("in"));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include "../support/offload.hpp"
 #include "catch.hpp"
 #include "packets.hpp"
 #include <tunic/device/fault_device.hpp>
@@ -60,6 +61,34 @@ TEST_CASE("why a packet was sent is shown, and refused packets are not", "[devic
   CHECK(result.accepted == 2);
   CHECK(result.status == DeviceStatus::would_block);
   CHECK(reasons == std::vector{TxReason::probe, TxReason::probe});
+}
+
+TEST_CASE("offloads pass, and what they become on a wire is shown", "[device][trace]") {
+  std::vector<testing::Decoded> seen;
+  TraceDevice device{MockDevice{test::with_offloads}, [&](const TracedPacket& packet) {
+                       seen.push_back(testing::decode({packet.bytes.begin(), packet.bytes.end()}));
+                     }};
+  CHECK(device.caps().tcp_v4_segmentation);
+  const auto whole = testing::segment({test::host_ip, 80}, {test::peer_ip, 40000})
+                         .ack(1)
+                         .payload(std::string(2500, 'x'))
+                         .packet();
+  const Offload offload = test::received(1000);
+  device.inner().inject(whole, offload);
+  std::array<RxPacket, 4> batch{};
+  BlockPool pool{0};
+  REQUIRE(device.receive(batch, pool).count == 1);
+  CHECK(batch[0].bytes.size() == whole.size());
+  CHECK(batch[0].offload == offload);
+  const Bytes piece{whole};
+  const TxPacket packet{.pieces = {&piece, 1}, .size_bytes = whole.size(), .offload = offload};
+  CHECK(device.send({&packet, 1}).accepted == 1);
+  CHECK(device.inner().front_offload() == offload);
+  REQUIRE(seen.size() == 6);
+  for (std::size_t i = 0; i < 6; ++i) {
+    REQUIRE_FALSE(seen[i].malformed.has_value());
+    CHECK(seen[i].tcp->payload.size() == (i % 3 == 2 ? 500 : 1000));
+  }
 }
 
 TEST_CASE("a trace passes on the time of a device that has timers", "[device][trace]") {

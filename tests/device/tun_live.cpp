@@ -239,8 +239,12 @@ TEST_CASE("the kernel's queue is as long as told", "[device][tun][live]") {
     EXPECT(device.is_open());
     for (int i = 0; i < 100; ++i) send_udp(10);
     std::array<RxPacket, 64> batch{};
-    const RxResult result = device.receive(batch, pool);
-    EXPECT(result.count >= 20 && result.count < 30);
+    std::size_t count = 0;
+    for (RxResult result{.status = DeviceStatus::ok}; result.status == DeviceStatus::ok;) {
+      result = device.receive(batch, pool);
+      count += result.count;
+    }
+    EXPECT(count >= 20 && count < 30);
   });
 }
 
@@ -308,6 +312,7 @@ TEST_CASE("a device prepared by root serves a program without privilege", "[devi
   run_in_namespace([] {
     // Whoever made the namespace and keeps no capabilities stands for the user it was made for.
     const TunOptions options{.name = "kept0",
+                             .offload = false,
                              .mtu_bytes = 1400,
                              .host_address = host,
                              .persist = true,

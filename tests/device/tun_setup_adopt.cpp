@@ -64,8 +64,10 @@ TEST_CASE("what can't be adopted stays its caller's", "[device][tun]") {
     kernel.interfaces["tap0"] = {.kind = IFF_TAP};
     fd = kernel.attach_elsewhere("tap0");
   }
-  SECTION("with a header before each packet") {
+  SECTION("with a header before each packet that is larger than any known") {
     kernel.interfaces["tun0"] = {.mode = IFF_NO_PI | IFF_VNET_HDR};
+    kernel.vnet_header = 64;
+    kernel.refused = {"TUNSETVNETHDRSZ"};
     fd = kernel.attach_elsewhere("tun0");
   }
   CHECK(refusal(kernel, {.fd = fd}) == expected);

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // Parsers of `wire/` on any bytes: what parses is written again, and parses to the same value.
-// Views lie within what was parsed.
+// Views lie within what was parsed. So for the header of virtio-net, and what it tells to cut.
 
 #include "../support/invariants.hpp"
 #include "script.hpp"
+#include <tunic/device/segmentation.hpp>
 #include <tunic/testing/segment.hpp>
 #include <tunic/wire/address.hpp>
 #include <tunic/wire/icmp.hpp>
 #include <tunic/wire/ipv4.hpp>
 #include <tunic/wire/tcp.hpp>
 #include <tunic/wire/udp.hpp>
+#include <tunic/wire/virtio_net.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -96,6 +98,27 @@ void udp(Bytes bytes) {
          "a datagram comes back");
 }
 
+// The header, then the packet behind it.
+void virtio_net(Bytes bytes, std::endian order) {
+  if (bytes.size() < virtio_net_header_bytes) return;
+  const std::vector<std::byte> header(bytes.begin(), bytes.begin() + virtio_net_header_bytes);
+  const std::vector<std::byte> packet(bytes.begin() + virtio_net_header_bytes, bytes.end());
+  const auto offload = parse_virtio_net(header, packet, order);
+  if (!offload) return;
+  Offload sent = *offload;
+  if (sent.checksum == ChecksumState::verified) sent.checksum = ChecksumState::complete;
+  std::vector<std::byte> again(header.size());
+  write_virtio_net(again, sent, order);
+  demand(parse_virtio_net(again, packet, order) == sent, "a header comes back");
+  std::vector<std::byte> scratch;
+  std::size_t count = 0;
+  visit_wire_packets(packet, *offload, scratch, [&](Bytes part) {
+    demand(part.size() <= packet.size(), "a part is no longer than the whole");
+    ++count;
+  });
+  demand(count >= 1 && count <= packet.size() + 1, "as many segments as there are bytes, at most");
+}
+
 void address(Bytes bytes) {
   const std::string_view text = as_text(bytes);
   if (const auto parsed = IpAddress::parse(text)) {
@@ -114,7 +137,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint8_t choice = script.byte();
   std::vector<std::byte> bytes = script.copy(size);  // on the heap: reading past it is found
   if ((choice & 8) != 0) testing::repair_checksums(bytes);
-  switch (choice % 5) {
+  switch (choice % 6) {
     case 0:
       ipv4(bytes);
       break;
@@ -128,6 +151,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     case 3:
       udp(bytes);
+      break;
+    case 4:
+      virtio_net(bytes, (choice & 16) != 0 ? std::endian::big : std::endian::little);
       break;
     default:
       address(bytes);

@@ -6,7 +6,9 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
+import time
 
 from support import CLOSED, STACK, expect, wait_until
 
@@ -30,6 +32,43 @@ def capture(path):
     expect("\n0 packets dropped by kernel" in summary, f"the capture is not complete: {summary}")
 
 
+@contextlib.contextmanager
+def capture_in(enter, interface, path):
+    """TCP in another namespace, up to half a second after the block."""
+    command = [*enter, "tcpdump", "-i", interface, "-Z", "root", "-B", str(64 * 1024), "-U", "-w", path, "tcp"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        while "listening on" not in (line := process.stderr.readline()):
+            expect(line, "tcpdump did not start")
+        yield
+        time.sleep(0.5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        summary = process.communicate(timeout=10)[1]
+    expect("\n0 packets dropped by kernel" in summary, f"the capture is not complete: {summary}")
+
+
+def judge_partial_checksums(path):
+    """Of the stack's TCP packets in a capture of raw IP: the size of the largest, and how many do not have the sum of
+    their pseudo-header in the place of the checksum."""
+    data = path.read_bytes()
+    largest = wrong = 0
+    at = 24
+    while at < len(data):
+        size = struct.unpack_from("=I", data, at + 8)[0]
+        packet = data[at + 16 : at + 16 + size]
+        at += 16 + size
+        header = (packet[0] & 15) * 4
+        if packet[9] != 6 or packet[12:16] != socket.inet_aton(STACK):
+            continue
+        largest = max(largest, size)
+        total = sum(struct.unpack("!4H", packet[12:20])) + 6 + size - header
+        while total > 0xFFFF:
+            total = (total & 0xFFFF) + (total >> 16)
+        wrong += total != struct.unpack_from("!H", packet, header + 16)[0]
+    return largest, wrong
+
+
 def _tail(path):
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - 4096))
@@ -50,9 +89,10 @@ FIELDS = ("ip.src", "tcp.flags.ack", "tcp.seq_raw", "tcp.ack_raw", "tcp.len", "t
           "tcp.checksum.status", "tcp.checksum", "_ws.malformed")
 
 
-def analyse(path):
+def analyse(path, lossless=True):
     """The number of TCP segments from the stack, and how many of what was wrong with whom, as (who, what): count.
-    One connection is expected. What the kernel did is judged by checksums and malformation only."""
+    One connection is expected. What the kernel did is judged by checksums and malformation only; so is what the stack
+    did, unless `lossless`: a link behind the device may lose something."""
     command = ["tshark", "-r", path, "-Y", "ip.proto == 6", "-T", "fields", "-o", "tcp.check_checksum:TRUE",
                "-o", "ip.check_checksum:TRUE", "-o", "tcp.relative_sequence_numbers:FALSE"]
     for field in (*FIELDS, *(f"tcp.analysis.{fault}" for fault in FAULTS)):
@@ -80,7 +120,7 @@ def analyse(path):
                 continue
             segments += 1
             wrong[who, "out of the window"] += edge is not None and _after(int(seq) + int(size), edge)
-            for name, found in zip(FAULTS, faults):
+            for name, found in zip(FAULTS if lossless else (), faults):
                 wrong[who, name] += found != ""
     expect(process.wait(30) == 0, "tshark failed")
     return segments, +wrong

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
-"""The live checks: run.sh runs them in a namespace of its own. Arguments: BUILD_DIR SCRATCH_DIR [CHECK...]"""
+"""The live checks: run.sh runs them in a namespace of its own. Arguments: BUILD_DIR SCRATCH_DIR [CHECK...]
+
+More than 400 lines because they are one list, in the order in which they run."""
 
 import contextlib
 import os
@@ -14,9 +16,10 @@ import sys
 import threading
 import time
 
-from capture import analyse, capture
-from support import (CLOSED, DISCARD, ECHO, ECHO_PROGRAM, HOST, LINE, STACK, EchoServer, LiveServer, Transfer, abort, connect, expect,
-                     host_behind, receive_all, run, wait_until)
+from capture import analyse, capture, capture_in, judge_partial_checksums
+from far import FAR, far_echo, far_host
+from support import (CLOSED, DISCARD, ECHO, HOST, LINE, STACK, EchoServer, LiveServer, Transfer, abort, connect,
+                     echo_once, expect, receive_all, run, wait_until)
 
 CHECKS = []
 LIMIT_SECONDS = 120  # of one check
@@ -83,8 +86,8 @@ class Context:
     def echo_server(self, *arguments, **options):
         return EchoServer(self.echo_program, *arguments, **options)
 
-    def live_server(self):
-        return LiveServer(self.live_program)
+    def live_server(self, *arguments):
+        return LiveServer(self.live_program, *arguments)
 
 
 # ---- the echo server of the examples
@@ -134,7 +137,7 @@ def transfer_half_closed(context):
 def transfer_captured(context):
     require_root("tcpdump can't change its groups here")
     path = context.scratch / "transfer.pcap"
-    with context.echo_server(), capture(path):
+    with context.live_server("plain"), capture(path):  # packets as they would be on a wire
         result = Transfer(256 * MIB, half_close=True)
     result.check()
     segments, wrong = analyse(path)
@@ -158,6 +161,44 @@ def ecn(context):
                 expect(" ecn " in text, text)
         finally:
             setting.write_text(before)
+
+
+@check("256 MiB come back in super-segments, both ways")
+def transfer_offload(context):
+    with context.live_server() as server:
+        remark = Transfer(256 * MIB, half_close=True).check()
+        counts = server.stats()["ip"]
+        most = 256 * MIB // 10_000  # an average of 10 kB is easily more than segments have
+        for way, count in counts.items():
+            expect(0 < count < most, f"{way}: {count}")
+        return f"{remark}, {counts}"
+
+
+@check("256 MiB come back without offloads, and no packet is larger than the MTU")
+def transfer_plain(context):
+    with context.live_server("plain") as server:
+        remark = Transfer(256 * MIB, half_close=True).check()
+        expect(not any(server.stats()["ip"].values()), server.stats()["ip"])
+        return remark
+
+
+@check("a super-segment is on the device, its checksum left to others, and right where the kernel finishes it")
+def transfer_forwarded(context):
+    require_root("tcpdump can't change its groups here")
+    at_tun, on_wire = context.scratch / "tun.pcap", context.scratch / "wire.pcap"
+    size = 8 * MIB
+    with context.live_server() as server, far_host() as enter:
+        with capture(at_tun), capture_in(enter, "far1", on_wire), far_echo(enter, 4000):
+            result = server.ask(f"connect {FAR} 4000 {size}")
+        expect(result == {"error": "", "received": size, "as_sent": True}, result)
+    largest, wrong = judge_partial_checksums(at_tun)
+    expect(largest > 30_000, f"the largest packet of the stack on the device has {largest} bytes")
+    expect(not wrong, f"{wrong} partial checksums are wrong")
+    segments, wrong = analyse(on_wire, lossless=False)
+    expect(segments >= size / 1448, f"only {segments} segments on the wire")
+    ours = {what: count for (who, what), count in wrong.items() if who == "stack"}  # the far end has offloads
+    expect(not ours, ours)
+    return f"{largest} bytes on the device, {segments} segments on the wire"
 
 
 @check("a closed port refuses at once")
@@ -355,13 +396,6 @@ def active_open(context):
         server.expect_nothing_left()
 
 
-def echo_once(listener):
-    client, _ = listener.accept()
-    with client:
-        while block := client.recv(1 << 16):
-            client.sendall(block)
-
-
 @check("the stack is refused by a closed port of the kernel, and reset by a listener")
 def active_open_refused(context):
     with context.live_server() as server:
@@ -376,29 +410,25 @@ def active_open_refused(context):
         server.expect_nothing_left()
 
 
-def transfer_behind(context, near_mtu, far_mtu):
+def transfer_far(context, near_mtu, far_mtu):
     """8 MiB from the stack to a host behind the kernel, and back; once more; the counters of the stack."""
-    with context.live_server() as server, host_behind(near_mtu, far_mtu) as (there, address):
-        for _ in range(2):
-            command = [*there, sys.executable, "-c", ECHO_PROGRAM]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
-                try:
-                    result = server.ask(f"connect {address} {int(echo.stdout.readline())} {8 * MIB}")
-                finally:
-                    echo.kill()
+    with context.live_server() as server, far_host(near_mtu, far_mtu) as enter:
+        for port in (4000, 4001):
+            with far_echo(enter, port):
+                result = server.ask(f"connect {FAR} {port} {8 * MIB}")
             expect(result == {"error": "", "received": 8 * MIB, "as_sent": True}, result)
         return server.stats()["tcp"]
 
 
 @check("a link behind the kernel with an MTU of 1280: its reports are heard, once for both connections")
 def path_mtu(context):
-    tcp = transfer_behind(context, near_mtu=1280, far_mtu=1500)
+    tcp = transfer_far(context, near_mtu=1280, far_mtu=1500)
     expect(tcp["path_mtu_reports"] == 1 and tcp["black_holes"] == 0, tcp)
 
 
 @check("a link behind the kernel that swallows what is larger than 1280: found out, once for both connections")
 def black_hole(context):
-    tcp = transfer_behind(context, near_mtu=1500, far_mtu=1280)
+    tcp = transfer_far(context, near_mtu=1500, far_mtu=1280)
     expect(tcp["path_mtu_reports"] == 0 and tcp["black_holes"] == 1, tcp)
     return f"{tcp['timeouts']} time-outs"
 

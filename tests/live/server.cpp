@@ -9,7 +9,8 @@
 //             connects, sends so many bytes, half-closes, expects them back; answered when it is
 //             over
 //
-// It ends with its standard input, and then resets what is open.
+// It ends with its standard input, and then resets what is open. With `plain` as its last argument
+// it asks the device for no offload.
 
 #include <tunic/tunic.hpp>
 
@@ -175,7 +176,7 @@ class Server {
       if (stats.drops[i] != 0)
         drops.emplace_back(name(tunic::Drop{static_cast<std::uint8_t>(i)}), stats.drops[i]);
     }
-    std::printf(R"({"gauges": %s, "tcp": %s, "drops": %s})"
+    std::printf(R"({"gauges": %s, "ip": %s, "tcp": %s, "drops": %s})"
                 "\n",
                 json({{"connections", gauges.connections},
                       {"half_open", gauges.half_open},
@@ -184,6 +185,9 @@ class Server {
                       {"pending_syns", gauges.pending_syns},
                       {"reassemblies", gauges.reassemblies},
                       {"buffer_bytes", gauges.buffer_bytes}})
+                    .c_str(),
+                json({{"super_segments_in", stats.ip.super_segments_in},
+                      {"super_segments_out", stats.ip.super_segments_out}})
                     .c_str(),
                 json({{"segments_in", stats.tcp.segments_in},
                       {"passive_opens", stats.tcp.passive_opens},
@@ -215,14 +219,17 @@ class Server {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: tunic_live_server TUN HOST_CIDR ADDRESS MSL_MS\n");
+  const bool plain = argc == 6 && std::string_view{argv[5]} == "plain";
+  if (argc != 5 && !plain) {
+    std::fprintf(stderr, "usage: tunic_live_server TUN HOST_CIDR ADDRESS MSL_MS [plain]\n");
     return 2;
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   // A queue in which no reset is lost: nobody would repeat it.
-  auto tun = tunic::TunDevice::open(
-      {.name = argv[1], .host_address = tunic::IpCidr::parse(argv[2]), .queue_packets = 10'000});
+  auto tun = tunic::TunDevice::open({.name = argv[1],
+                                     .offload = !plain,
+                                     .host_address = tunic::IpCidr::parse(argv[2]),
+                                     .queue_packets = 10'000});
   tunic::StackConfig config{.addresses = {*tunic::IpAddress::parse(argv[3])}};
   config.tcp.msl = std::chrono::milliseconds{std::atoi(argv[4])};
   Server server{std::move(tun), std::move(config)};

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
 import signal
 import socket
 import struct
@@ -80,8 +79,8 @@ class LiveServer:
 
     MSL_SECONDS = 0.5
 
-    def __init__(self, program):
-        command = [program, "tun0", f"{HOST}/24", STACK, str(int(self.MSL_SECONDS * 1000))]
+    def __init__(self, program, *arguments):
+        command = [program, "tun0", f"{HOST}/24", STACK, str(int(self.MSL_SECONDS * 1000)), *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def __enter__(self):
@@ -137,46 +136,17 @@ def receive_all(client):
     return bytes(received)
 
 
-ECHO_PROGRAM = """
-import socket
-with socket.create_server(("", 0)) as listener:
-    print(listener.getsockname()[1], flush=True)
-    client, _ = listener.accept()
-    with client:
-        while block := client.recv(1 << 16): client.sendall(block)
-"""
-
-
-@contextlib.contextmanager
-def host_behind(near_mtu, far_mtu):
-    """A namespace behind the kernel that the stack talks to, on a link whose ends have these MTUs. What is larger
-    than the near end's the kernel refuses, and says so; what is larger than the far end's vanishes. The host there
-    says all the same that it can receive segments of 1460 bytes. Yields what a command there begins with, and its
-    address."""
-    pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 1000"], stdout=subprocess.PIPE)
-    try:
-        holder.stdout.readline()  # it is there
-        there = ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
-        run("ip", "link", "add", "near0", "mtu", str(near_mtu), "type", "veth", "peer", "name", "far0", "mtu",
-            str(far_mtu), "netns", str(holder.pid))
-        run("ip", "address", "add", "10.97.0.1/24", "dev", "near0")
-        run("ip", "link", "set", "near0", "up")
-        run(*there, "ip", "address", "add", "10.97.0.2/24", "dev", "far0")
-        run(*there, "ip", "link", "set", "far0", "up")
-        smallest = str(min(near_mtu, far_mtu))
-        run(*there, "ip", "route", "add", "default", "via", "10.97.0.1", "mtu", smallest, "advmss", "1460")
-        yield there, "10.97.0.2"
-    finally:
-        holder.kill()  # the link goes with it
-        holder.wait()
-        holder.stdout.close()
-
-
 def abort(client):
     """Closes with a reset."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
+
+
+def echo_once(listener):
+    client, _ = listener.accept()
+    with client:
+        while block := client.recv(1 << 16):
+            client.sendall(block)
 
 
 class Transfer:

@@ -17,6 +17,8 @@ namespace tunic::inline v0 {
 struct IpStats {
   std::uint64_t packets_in = 0;
   std::uint64_t packets_out = 0;
+  std::uint64_t super_segments_in = 0;   ///< Packets that hold several segments...
+  std::uint64_t super_segments_out = 0;  ///< ...which whoever puts them on a wire cuts.
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   std::uint64_t fragments_in = 0;

@@ -10,6 +10,7 @@
 #include <tunic/base/time.hpp>
 #include <tunic/device/impairment.hpp>
 #include <tunic/device/packet_queue.hpp>
+#include <tunic/device/segmentation.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/wire/address.hpp>
 
@@ -26,7 +27,8 @@ namespace tunic::inline v0 {
 /// `Inner` behind an imperfect link. Packets on their way in either direction are held in memory of
 /// its own, not of the pool. `send` takes everything (what the link loses is lost) unless an
 /// earlier packet is stuck because `Inner` would block; its status is what `Inner` said to the last
-/// packet that came through.
+/// packet that came through. What happens on a link happens to packets of its MTU: offloads end
+/// here, and what `Inner` receives with them is cut and finished first.
 template <Device Inner>
 class FaultDevice {
  public:
@@ -45,13 +47,16 @@ class FaultDevice {
   /// Packets that reached `inner` while it was down or failed, and so went nowhere.
   [[nodiscard]] std::uint64_t undeliverable() const noexcept { return undeliverable_; }
 
-  [[nodiscard]] DeviceCaps caps() const noexcept { return inner_.caps(); }
+  [[nodiscard]] DeviceCaps caps() const noexcept { return without_offloads(inner_.caps()); }
 
   /// Takes one batch from `inner` into the link, then gives what has come through it. The status is
   /// `inner`'s unless more has come through than the batch holds.
   RxResult receive(std::span<RxPacket> batch, BlockPool& pool) noexcept {
     const RxResult taken = inner_.receive(batch, pool);
-    for (const RxPacket& packet : batch.first(taken.count)) inbound_.push(packet.bytes, now_);
+    for (const RxPacket& packet : batch.first(taken.count)) {
+      visit_wire_packets(packet.bytes, packet.offload, scratch_,
+                         [this](Bytes bytes) { inbound_.push(bytes, now_); });
+    }
     pass_answers(inbound_, outbound_);
 
     if (lent_.size() < batch.size()) lent_.resize(batch.size());
@@ -140,6 +145,7 @@ class FaultDevice {
   std::vector<StoredPacket> lent_;  // by the last receive
   StoredPacket leaving_;            // handed over, or stuck
   StoredPacket answer_;
+  std::vector<std::byte> scratch_;  // of a packet that is being cut
   bool stuck_ = false;
   bool replan_ = false;
   DeviceStatus status_ = DeviceStatus::ok;  // of the last hand-over

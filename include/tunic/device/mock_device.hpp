@@ -26,6 +26,10 @@ struct MockOptions {
   std::size_t tx_batch = 64;
   /// Packets that wait to be taken before `send` says `would_block`.
   std::size_t capacity = std::numeric_limits<std::size_t>::max();
+  /// Takes packets with partial checksums, and with it super-segments of TCP, and those with CWR.
+  bool partial_checksums = false;
+  bool segmentation = false;
+  bool ecn_segmentation = false;
 };
 
 /// A device that a test plays. Movable; buffers are used again, so that a steady exchange allocates
@@ -38,7 +42,9 @@ class MockDevice {
   // --- the test's side
 
   /// The next packet that `receive` will give. Copied; may be malformed in any way.
-  void inject(Bytes packet) { inbox_.emplace_back().assign(packet); }
+  void inject(Bytes packet, const Offload& offload = {}) {
+    inbox_.emplace_back().assign(packet, TxReason::data, offload);
+  }
   /// Packets injected and not received yet.
   [[nodiscard]] std::size_t pending() const noexcept { return inbox_.size(); }
 
@@ -48,6 +54,8 @@ class MockDevice {
   [[nodiscard]] std::uint64_t accepted() const noexcept { return accepted_; }
   /// Packets accepted that were larger than the MTU: a mistake of the stack.
   [[nodiscard]] std::uint64_t oversized() const noexcept { return oversized_; }
+  /// Packets accepted with an offload that was not offered: likewise.
+  [[nodiscard]] std::uint64_t not_offered() const noexcept { return not_offered_; }
 
   /// Takes the oldest sent packet; nothing when there is none. Allocates the copy; `front` with
   /// `drop_front` does not.
@@ -61,6 +69,8 @@ class MockDevice {
   [[nodiscard]] Bytes front() const noexcept { return outbox_[0].bytes; }
   /// Why it was sent.
   [[nodiscard]] TxReason front_reason() const noexcept { return outbox_[0].reason; }
+  /// What was to be done with it.
+  [[nodiscard]] const Offload& front_offload() const noexcept { return outbox_[0].offload; }
   void drop_front() noexcept { outbox_.drop_front(); }
   /// Forgets all that was sent.
   void drop_sent() noexcept { outbox_.drop_front(outbox_.size()); }
@@ -84,10 +94,20 @@ class MockDevice {
   /// The next `send` finds the MTU changed: it accepts nothing and says `replan`.
   void set_mtu_bytes(std::size_t bytes) noexcept { next_mtu_bytes_ = bytes; }
 
+  /// The next packet with a partial checksum (or that is a super-segment) is refused with `replan`,
+  /// and such are not offered any more.
+  void end_partial_checksums() noexcept { checksums_end_ = true; }
+  void end_segmentation() noexcept { segmentation_ends_ = true; }
+
   // --- the stack's side: Device
 
   [[nodiscard]] DeviceCaps caps() const noexcept {
-    return {.mtu_bytes = options_.mtu_bytes, .tx_batch = options_.tx_batch};
+    return {.mtu_bytes = options_.mtu_bytes,
+            .tx_batch = options_.tx_batch,
+            .partial_checksums = options_.partial_checksums,
+            .tcp_v4_segmentation = options_.segmentation,
+            .tcp_v6_segmentation = options_.segmentation,
+            .ecn_segmentation = options_.ecn_segmentation};
   }
 
   RxResult receive(std::span<RxPacket> batch, BlockPool&) noexcept {
@@ -120,11 +140,33 @@ class MockDevice {
       options_.mtu_bytes = *std::exchange(next_mtu_bytes_, std::nullopt);
       return DeviceStatus::replan;
     }
+    if (loses_offload(packet.offload)) return DeviceStatus::replan;
     if (outbox_.size() >= options_.capacity) return DeviceStatus::would_block;
     outbox_.emplace_back().assign(packet);
     ++accepted_;
-    if (packet.size_bytes > options_.mtu_bytes) ++oversized_;
+    const bool several = packet.offload.segmentation != Segmentation::none;
+    const std::size_t largest =
+        several ? std::size_t{packet.offload.header_bytes} + packet.offload.segment_bytes
+                : packet.size_bytes;
+    if (largest > options_.mtu_bytes) ++oversized_;
+    const bool partial = packet.offload.checksum == ChecksumState::partial;
+    if ((partial && !options_.partial_checksums) || (several && !options_.segmentation) ||
+        (packet.offload.ecn && !options_.ecn_segmentation)) {
+      ++not_offered_;
+    }
     return DeviceStatus::ok;
+  }
+
+  bool loses_offload(const Offload& offload) noexcept {
+    const bool partial = offload.checksum == ChecksumState::partial;
+    if (checksums_end_ && partial) {
+      checksums_end_ = false;
+      options_.partial_checksums = options_.segmentation = false;
+      return true;
+    }
+    if (!segmentation_ends_ || offload.segmentation == Segmentation::none) return false;
+    segmentation_ends_ = options_.segmentation = false;
+    return true;
   }
 
   DeviceStatus refused() const noexcept {
@@ -136,10 +178,13 @@ class MockDevice {
   PacketQueue outbox_;
   std::uint64_t accepted_ = 0;
   std::uint64_t oversized_ = 0;
+  std::uint64_t not_offered_ = 0;
   std::uint64_t fails_at_ = std::numeric_limits<std::uint64_t>::max();
   std::optional<std::size_t> next_mtu_bytes_{};
   DeviceStatus status_ = DeviceStatus::ok;
   bool wants_write_ = false;
+  bool checksums_end_ = false;
+  bool segmentation_ends_ = false;
 };
 
 static_assert(Device<MockDevice>);

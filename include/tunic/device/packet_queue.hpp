@@ -24,18 +24,21 @@ namespace tunic::inline v0 {
 struct StoredPacket {
   std::vector<std::byte> bytes;
   TxReason reason = TxReason::data;
+  Offload offload{};
 
   /// Takes over another packet's bytes; allocates only when they exceed the capacity.
-  void assign(Bytes from, TxReason why = TxReason::data) {
+  void assign(Bytes from, TxReason why = TxReason::data, const Offload& how = {}) {
     make_room(from.size());
     bytes.assign(from.begin(), from.end());
     reason = why;
+    offload = how;
   }
   void assign(const TxPacket& from) {
     bytes.clear();
     make_room(from.size_bytes);
     for (const Bytes piece : from.pieces) bytes.insert(bytes.end(), piece.begin(), piece.end());
     reason = from.reason;
+    offload = from.offload;
   }
 
  private:
@@ -106,7 +109,8 @@ class LendingQueue {
   std::size_t lend(std::span<RxPacket> batch) noexcept {
     queue_.drop_front(lent_);
     lent_ = queue_.size() < batch.size() ? queue_.size() : batch.size();
-    for (std::size_t i = 0; i < lent_; ++i) batch[i] = RxPacket{.bytes = queue_[i].bytes};
+    for (std::size_t i = 0; i < lent_; ++i)
+      batch[i] = RxPacket{.bytes = queue_[i].bytes, .offload = queue_[i].offload};
     return lent_;
   }
 

@@ -29,14 +29,14 @@ namespace tunic::inline v0 {
 template <class S>
 concept System = std::is_nothrow_move_constructible_v<S> &&
                  requires(S system, const char* path, int number, unsigned long request,
-                          void* argument, MutableBytes room, std::span<const iovec> pieces) {
+                          void* argument, std::span<const iovec> pieces) {
   { system.open(path, number) } noexcept -> std::same_as<int>;
   { system.close(number) } noexcept -> std::same_as<int>;
   { system.ioctl(number, request, argument) } noexcept -> std::same_as<int>;
   { system.ioctl_value(number, request, request) } noexcept -> std::same_as<int>;
   { system.fcntl(number, number, number) } noexcept -> std::same_as<int>;
   { system.socket(number, number, number) } noexcept -> std::same_as<int>;
-  { system.read(number, room) } noexcept -> std::same_as<ssize_t>;
+  { system.readv(number, pieces) } noexcept -> std::same_as<ssize_t>;
   { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
 };
 
@@ -81,6 +81,11 @@ struct LinuxSystem {
   /// read(2); the bytes read.
   ssize_t read(int fd, MutableBytes room) noexcept {
     return answer(::read(fd, room.data(), room.size()));
+  }
+
+  /// readv(2); the bytes read.
+  ssize_t readv(int fd, std::span<const iovec> pieces) noexcept {
+    return answer(::readv(fd, pieces.data(), static_cast<int>(pieces.size())));
   }
 
   /// writev(2); the bytes written.

@@ -8,6 +8,7 @@
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/time.hpp>
 #include <tunic/device/packet_queue.hpp>
+#include <tunic/device/segmentation.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/wire/address.hpp>
 
@@ -17,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace tunic::inline v0 {
 
@@ -32,7 +34,9 @@ struct TracedPacket {
 
 /// `Inner` with a watcher. The sink is called for each packet received, before the stack sees it,
 /// and for each packet that `inner` has accepted, not for one that it refused. It must neither
-/// throw nor call the stack; what it does is in the packet's way.
+/// throw nor call the stack; what it does is in the packet's way. Offloads pass through, but the
+/// sink is shown what they become on a wire: a super-segment as its segments, every checksum
+/// finished.
 template <Device Inner, std::invocable<const TracedPacket&> Sink>
 class TraceDevice {
  public:
@@ -48,7 +52,9 @@ class TraceDevice {
   RxResult receive(std::span<RxPacket> batch, BlockPool& pool) noexcept {
     const RxResult result = inner_.receive(batch, pool);
     for (const RxPacket& packet : batch.first(result.count)) {
-      sink_(TracedPacket{.direction = Direction::in, .bytes = packet.bytes});
+      visit_wire_packets(packet.bytes, packet.offload, scratch_, [this](Bytes bytes) {
+        sink_(TracedPacket{.direction = Direction::in, .bytes = bytes});
+      });
     }
     return result;
   }
@@ -57,8 +63,9 @@ class TraceDevice {
     const TxResult result = inner_.send(packets);
     for (const TxPacket& packet : packets.first(result.accepted)) {
       whole_.assign(packet);
-      sink_(TracedPacket{
-          .direction = Direction::out, .bytes = whole_.bytes, .reason = packet.reason});
+      visit_wire_packets(whole_.bytes, packet.offload, scratch_, [&](Bytes bytes) {
+        sink_(TracedPacket{.direction = Direction::out, .bytes = bytes, .reason = packet.reason});
+      });
     }
     return result;
   }
@@ -84,7 +91,8 @@ class TraceDevice {
  private:
   Inner inner_;
   [[no_unique_address]] Sink sink_;
-  StoredPacket whole_;  // gathered
+  StoredPacket whole_;              // gathered
+  std::vector<std::byte> scratch_;  // cut
 };
 
 }  // namespace tunic::inline v0

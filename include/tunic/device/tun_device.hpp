@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A Linux TUN interface as a device: IP packets of the kernel, one per read(2) and writev(2). It
-// never blocks, starts no thread and knows no event loop: wait for `native_handle()` to become
+// A Linux TUN interface as a device: IP packets of the kernel, one per readv(2) and writev(2), with
+// offloads where the kernel has them: super-segments of up to 64 KiB and checksums that are left to
+// whoever puts a packet on a wire, both told in a virtio-net header before the packet. It never
+// blocks, starts no thread and knows no event loop: wait for `native_handle()` to become
 // readable, and writable too while `wants_write()`. `TunOptions` says what `open` sets up; `System`
 // is the seam for its system calls.
 //
 // What Linux does at the other end: it queues packets towards the program and drops what exceeds
 // that queue; a write hardly ever says EAGAIN; while the interface is down a write gives EIO and a
 // read nothing, and the descriptor is neither readable nor writable; once the interface is deleted
-// everything gives EBADFD. A lowered MTU is not told.
+// everything gives EBADFD. A lowered MTU is not told. What it hands out as an offload it takes as
+// one too, but nobody promises that: a refused one is not tried again.
 
 #include <tunic/base/assert.hpp>
 #include <tunic/base/block_pool.hpp>
@@ -17,20 +20,18 @@
 #include <tunic/base/error.hpp>
 #include <tunic/device/entropy.hpp>
 #include <tunic/device/system.hpp>
+#include <tunic/device/tun_counters.hpp>
+#include <tunic/device/tun_framing.hpp>
 #include <tunic/device/tun_options.hpp>
 #include <tunic/device/tun_setup.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/wire/address.hpp>
-
-#include <boost/endian/buffers.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <memory>
 #include <optional>
@@ -41,21 +42,6 @@
 #include <utility>
 
 namespace tunic::inline v0 {
-
-/// What a TUN device has carried, and what it could not. Counts of packets unless named otherwise.
-struct TunCounters {
-  std::uint64_t rx_packets = 0;
-  std::uint64_t rx_bytes = 0;
-  std::uint64_t rx_truncated = 0;  ///< Larger than the MTU and than the room that was left.
-  std::uint64_t rx_not_ip = 0;     ///< By their packet information neither IPv4 nor IPv6.
-  std::uint64_t rx_no_memory = 0;  ///< Read and thrown away: the pool refused the first block.
-  std::uint64_t tx_packets = 0;
-  std::uint64_t tx_bytes = 0;
-  std::uint64_t tx_refused = 0;          ///< Malformed or too long, says the kernel; dropped.
-  std::uint64_t tx_too_many_pieces = 0;  ///< Of more than `max_pieces`; dropped.
-  std::uint64_t tx_short = 0;            ///< Written in part; the rest is lost.
-  std::uint64_t tx_would_block = 0;      ///< Calls of `send` that were stopped by a full queue.
-};
 
 /// A TUN interface (`Device`, `PollableDevice`, `AddressedDevice`). Move-only; the descriptor is
 /// closed with it, and with the descriptor the interface goes unless it is persistent.
@@ -89,6 +75,7 @@ class BasicTunDevice {
     device.failure_ = setup.failure();
     if (error == Errc::none) device.interface_ = setup.interface();
     device.largest_rx_bytes_ = device.interface_.mtu_bytes;
+    device.tx_offloads_ = device.framing().offloads;
     ec = error == Errc::none ? std::error_code{} : make_error_code(error);
     return device;
   }
@@ -112,6 +99,7 @@ class BasicTunDevice {
         pool_{std::exchange(other.pool_, nullptr)},
         block_{std::exchange(other.block_, nullptr)},
         largest_rx_bytes_{other.largest_rx_bytes_},
+        tx_offloads_{other.tx_offloads_},
         mtu_changed_{other.mtu_changed_},
         wants_write_{other.wants_write_} {}
 
@@ -152,9 +140,15 @@ class BasicTunDevice {
   [[nodiscard]] const TunCounters& counters() const noexcept { return counters_; }
 
   /// The MTU changes when `receive` sees a packet that is larger: it was raised behind our back.
-  /// The next `send` then says `replan` once.
+  /// The next `send` then says `replan` once. An offload goes when the kernel refuses a packet that
+  /// makes use of it: that `send` says `replan`, and nothing is lost.
   [[nodiscard]] DeviceCaps caps() const noexcept {
-    return {.mtu_bytes = interface_.mtu_bytes, .tx_batch = 64};
+    return {.mtu_bytes = interface_.mtu_bytes,
+            .tx_batch = 64,
+            .partial_checksums = (tx_offloads_ & TUN_F_CSUM) != 0,
+            .tcp_v4_segmentation = (tx_offloads_ & TUN_F_TSO4) != 0,
+            .tcp_v6_segmentation = (tx_offloads_ & TUN_F_TSO6) != 0,
+            .ecn_segmentation = (tx_offloads_ & TUN_F_TSO_ECN) != 0};
   }
 
   /// Reads until the batch or the block is full (`ok`: there may be more), or until the kernel's
@@ -173,12 +167,14 @@ class BasicTunDevice {
     std::size_t count = 0;
     for (std::size_t reads = 0; reads < batch.size(); ++reads) {
       if (room.size() < std::min(rx_room(), block.size())) break;
-      const ssize_t answer = read(room);
+      Prefix prefix;
+      const ssize_t answer = read(prefix, room);
       if (answer <= 0) return {count, rx_status(answer)};
-      const Bytes bytes = room.first(static_cast<std::size_t>(answer));
-      const auto packet = accept(bytes, bytes.size() == room.size());
+      const auto size = static_cast<std::size_t>(answer);
+      const Bytes bytes = room.first(size - std::min(size, framing().prefix_bytes()));
+      const auto packet = accept(prefix, bytes, bytes.size() == room.size());
       if (!packet) continue;
-      batch[count++] = RxPacket{.bytes = *packet};
+      batch[count++] = *packet;
       // Headers that start at an address divisible by 16 cost less to read.
       room = room.subspan(std::min((bytes.size() + 15) / 16 * 16, room.size()));
     }
@@ -186,8 +182,9 @@ class BasicTunDevice {
   }
 
   /// Writes each packet with one writev(2). `would_block`: the kernel takes no more now, and
-  /// `wants_write()` until it does. `down`: the interface is. A packet that the kernel will never
-  /// take is accepted, dropped and counted, so that it does not stop those behind it.
+  /// `wants_write()` until it does. `down`: the interface is. `replan`: `caps()` has changed. A
+  /// packet that the kernel will never take is accepted, dropped and counted, so that it does not
+  /// stop those behind it.
   TxResult send(std::span<const TxPacket> packets) noexcept {
     if (!is_open()) return {0, DeviceStatus::failed};
     wants_write_ = false;
@@ -203,35 +200,30 @@ class BasicTunDevice {
   [[nodiscard]] bool wants_write() const noexcept { return wants_write_; }
 
  private:
-  /// What stands before a packet without IFF_NO_PI: tuntap.rst 3.2. The flags are in the machine's
-  /// byte order.
-  struct PacketInformation {
-    std::uint16_t flags;
-    boost::endian::big_uint16_buf_t protocol;
-  };
-  static_assert(sizeof(PacketInformation) == sizeof(tun_pi));
+  static constexpr std::size_t largest_packet_bytes = super_segment_bytes;
 
-  static constexpr std::size_t largest_packet_bytes = 65535;
+  using Prefix = detail::TunFraming::Prefix;
 
   explicit BasicTunDevice(S system) noexcept : system_{std::move(system)} {}
 
   // --- receiving
 
-  std::size_t information_bytes() const noexcept {
-    return interface_.packet_information ? sizeof(PacketInformation) : 0;
-  }
+  const detail::TunFraming& framing() const noexcept { return interface_.framing; }
 
   /// The least room that a read needs: one byte more than the largest packet, so that one cut short
   /// is recognised.
-  std::size_t rx_room() const noexcept { return information_bytes() + largest_rx_bytes_ + 1; }
+  std::size_t rx_room() const noexcept {
+    return (framing().super_segments() ? largest_packet_bytes : largest_rx_bytes_) + 1;
+  }
 
   /// Makes sure of a block. It asks for the largest as long as it has a lesser one, then for what
   /// one packet needs.
   bool hold_block(BlockPool& pool) noexcept {
     TUNIC_ASSERT(block_ == nullptr || pool_ == &pool);
-    constexpr std::size_t most = sizeof(PacketInformation) + largest_packet_bytes + 1;
-    for (const std::size_t wanted : {most, most / 8, rx_room()}) {
-      const std::size_t needed_bytes = std::max(wanted, rx_room());
+    constexpr std::size_t most = largest_packet_bytes + 1;
+    const std::size_t least = interface_.mtu_bytes + 1;
+    for (const std::size_t wanted : {most, most / 8, least}) {
+      const std::size_t needed_bytes = std::max(wanted, least);
       if (block_ != nullptr && block_->capacity >= needed_bytes) break;
       Block* const block = pool.allocate(needed_bytes);
       if (block == nullptr) continue;
@@ -243,8 +235,11 @@ class BasicTunDevice {
     return block_ != nullptr;
   }
 
-  ssize_t read(MutableBytes room) noexcept {
-    return detail::retry_interrupted([&]() noexcept { return system_.read(interface_.fd, room); });
+  ssize_t read(Prefix& prefix, MutableBytes room) noexcept {
+    const std::array<iovec, 2> pieces{iovec{prefix.data(), framing().prefix_bytes()},
+                                      iovec{room.data(), room.size()}};
+    return detail::retry_interrupted(
+        [&]() noexcept { return system_.readv(interface_.fd, pieces); });
   }
 
   static DeviceStatus rx_status(ssize_t answer) noexcept {
@@ -253,26 +248,33 @@ class BasicTunDevice {
   }
 
   /// The IP packet in what was read, if it holds a whole one.
-  std::optional<Bytes> accept(Bytes bytes, bool room_is_full) noexcept {
-    bool truncated = room_is_full;
-    bool is_ip = true;
-    if (interface_.packet_information) {
-      PacketInformation information{};
-      truncated = truncated || bytes.size() <= sizeof information;
-      std::memcpy(&information, bytes.data(), std::min(bytes.size(), sizeof information));
-      truncated = truncated || (information.flags & TUN_PKT_STRIP) != 0;
-      is_ip =
-          information.protocol.value() == ETH_P_IP || information.protocol.value() == ETH_P_IPV6;
-      bytes = bytes.subspan(std::min(bytes.size(), sizeof information));
+  std::optional<RxPacket> accept(const Prefix& prefix, Bytes bytes, bool room_is_full) noexcept {
+    if (bytes.empty()) return ++counters_.rx_truncated, std::nullopt;
+    const auto told = framing().read(prefix, bytes);
+    const bool truncated = told.truncated || room_is_full;
+    const bool several = told.offload && told.offload->segmentation != Segmentation::none;
+    if (several && truncated) {
+      refuse_super_segments();
+    } else if (!several && bytes.size() > interface_.mtu_bytes) {
+      raise_mtu(bytes.size(), truncated);
     }
-    if (bytes.size() > interface_.mtu_bytes) raise_mtu(bytes.size(), truncated);
-    if (truncated || !is_ip) {
-      ++(truncated ? counters_.rx_truncated : counters_.rx_not_ip);
-      return {};
+    if (truncated || !told.is_ip || !told.offload) {
+      ++(truncated     ? counters_.rx_truncated
+         : !told.is_ip ? counters_.rx_not_ip
+                       : counters_.rx_bad_offload);
+      return std::nullopt;
     }
     ++counters_.rx_packets;
     counters_.rx_bytes += bytes.size();
-    return bytes;
+    if (several) ++counters_.rx_super_segments;
+    return RxPacket{.bytes = bytes, .offload = *told.offload};
+  }
+
+  /// There is no memory for packets of 64 KiB, and their senders would repeat them in vain. From
+  /// now on the kernel cuts them.
+  void refuse_super_segments() noexcept {
+    detail::TunFramingSetup<S>{system_, interface_.fd, interface_.framing}.set_offloads(
+        framing().offloads & TUN_F_CSUM);
   }
 
   /// A packet larger than the MTU came: asks the kernel anew. Where it does not tell, every read
@@ -291,9 +293,10 @@ class BasicTunDevice {
   }
 
   RxResult discard(std::size_t most) noexcept {
+    Prefix prefix;
     std::array<std::byte, 64> scratch{};  // the kernel forgets what does not fit
     for (std::size_t i = 0; i < most; ++i) {
-      const ssize_t answer = read(scratch);
+      const ssize_t answer = read(prefix, scratch);
       if (answer <= 0) return {0, rx_status(answer)};
       ++counters_.rx_no_memory;
     }
@@ -309,18 +312,16 @@ class BasicTunDevice {
     }
     std::array<iovec, max_pieces + 1> pieces;
     std::size_t count = 0;
-    PacketInformation information{};
-    if (interface_.packet_information) {
-      information.protocol = is_v6(packet) ? ETH_P_IPV6 : ETH_P_IP;
-      pieces[count++] = {&information, sizeof information};
-    }
+    Prefix prefix;
+    framing().write(prefix, is_v6(packet), packet.offload);
+    pieces[count++] = {prefix.data(), framing().prefix_bytes()};
     for (const Bytes piece : packet.pieces) {
       // writev(2) takes a pointer to non-const for readv's sake and does not write through it.
       pieces[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
     }
     const ssize_t answer = detail::retry_interrupted(
         [&]() noexcept { return system_.writev(interface_.fd, std::span{pieces}.first(count)); });
-    return tx_status(answer, packet.size_bytes + information_bytes());
+    return tx_status(answer, packet);
   }
 
   static bool is_v6(const TxPacket& packet) noexcept {
@@ -329,11 +330,15 @@ class BasicTunDevice {
     return first != packet.pieces.end() && std::to_integer<unsigned>(first->front()) >> 4 == 6;
   }
 
-  DeviceStatus tx_status(ssize_t answer, std::size_t expected_bytes) noexcept {
+  DeviceStatus tx_status(ssize_t answer, const TxPacket& packet) noexcept {
     if (answer >= 0) {
       const auto written = static_cast<std::size_t>(answer);
-      ++(written < expected_bytes ? counters_.tx_short : counters_.tx_packets);
-      counters_.tx_bytes += written - std::min(written, information_bytes());
+      const bool whole = written >= packet.size_bytes + framing().prefix_bytes();
+      ++(whole ? counters_.tx_packets : counters_.tx_short);
+      counters_.tx_bytes += written - std::min(written, framing().prefix_bytes());
+      if (whole && packet.offload.segmentation != Segmentation::none) {
+        ++counters_.tx_super_segments;
+      }
       return DeviceStatus::ok;
     }
     switch (-answer) {
@@ -345,6 +350,7 @@ class BasicTunDevice {
         return DeviceStatus::would_block;
       case EINVAL:
       case EMSGSIZE:
+        if (lose_offload(packet.offload)) return DeviceStatus::replan;
         ++counters_.tx_refused;
         return DeviceStatus::ok;
       case EIO:
@@ -354,6 +360,21 @@ class BasicTunDevice {
     }
   }
 
+  /// The kernel granted an offload and refuses a packet with it: it is not used again. Whether the
+  /// packet was the fault shows when it comes anew, without. False: there was none.
+  bool lose_offload(const Offload& offload) noexcept {
+    if (offload.checksum != ChecksumState::partial) return false;
+    unsigned lost = TUN_F_CSUM;
+    if (offload.ecn) {
+      lost = TUN_F_TSO_ECN;
+    } else if (offload.segmentation != Segmentation::none) {
+      lost = offload.segmentation == Segmentation::tcp_v4 ? TUN_F_TSO4 : TUN_F_TSO6;
+    }
+    tx_offloads_ = lost == TUN_F_CSUM ? 0 : tx_offloads_ & ~lost;
+    ++counters_.tx_offloads_lost;
+    return true;
+  }
+
   [[no_unique_address]] S system_{};
   detail::TunInterface interface_{};
   TunFailure failure_{};
@@ -361,6 +382,7 @@ class BasicTunDevice {
   BlockPool* pool_ = nullptr;  // of block_
   Block* block_ = nullptr;
   std::size_t largest_rx_bytes_ = 0;
+  unsigned tx_offloads_ = 0;  // TUN_F_...: what the kernel takes of us
   bool mtu_changed_ = false;  // and the stack does not know yet
   bool wants_write_ = false;
 };

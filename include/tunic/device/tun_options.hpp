@@ -35,6 +35,12 @@ struct TunOptions {
   /// skipped. An adopted descriptor's own mode is used where the kernel tells it.
   bool packet_information = false;
 
+  /// Whether packets may pass as super-segments of up to 64 KiB and with checksums that nobody
+  /// needs to finish, both ways, as far as the kernel can: fewer system calls, and nothing summed
+  /// up twice. Captures on the interface then show such packets. A kernel that refuses one later
+  /// gets the rest segment by segment.
+  bool offload = true;
+
   /// Largest IP packet, 68 (RFC 791) to 65535.
   std::optional<std::size_t> mtu_bytes{};
 

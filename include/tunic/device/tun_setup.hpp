@@ -9,6 +9,7 @@
 
 #include <tunic/base/error.hpp>
 #include <tunic/device/system.hpp>
+#include <tunic/device/tun_framing.hpp>
 #include <tunic/device/tun_options.hpp>
 #include <tunic/wire/address.hpp>
 
@@ -30,14 +31,6 @@
 #include <utility>
 
 namespace tunic::inline v0::detail {
-
-/// Repeats a call for as long as a signal interrupts it.
-template <class Call>
-auto retry_interrupted(Call call) noexcept {
-  auto answer = call();
-  while (answer == -EINTR) answer = call();
-  return answer;
-}
 
 /// A descriptor, or the negative errno of the call that gave none. Closed unless released.
 template <System S>
@@ -84,7 +77,7 @@ std::optional<std::size_t> query_mtu_bytes(S& system, const InterfaceName& name)
 /// What is known about an interface once it is open.
 struct TunInterface {
   int fd = -1;
-  bool packet_information = false;
+  TunFraming framing{};
   InterfaceName name{};  // empty when an adopted descriptor does not tell
   unsigned index = 0;    // 0 when not told
   std::size_t mtu_bytes = 1500;
@@ -176,7 +169,9 @@ class TunSetup {
       }
     }
     ifreq request{};
-    const int mode = IFF_TUN | (options_.packet_information ? 0 : IFF_NO_PI);
+    const bool vnet_header = options_.offload && framing_setup().kernel_knows_vnet_header();
+    const int mode =
+        IFF_TUN | (options_.packet_information ? 0 : IFF_NO_PI) | (vnet_header ? IFF_VNET_HDR : 0);
     request.ifr_flags = static_cast<short>(mode);
     if (const int answer = ask(interface_.fd, TUNSETIFF, request); answer < 0) {
       // EINVAL: the interface exists and is something else. EBUSY: another descriptor is attached.
@@ -186,23 +181,35 @@ class TunSetup {
                   : answer == -ENODEV ? Errc::tun_no_such_device
                                       : Errc::tun_setup_failed);
     }
-    interface_.packet_information = options_.packet_information;
+    interface_.framing.packet_information = options_.packet_information;
     std::memcpy(interface_.name.data(), request.ifr_name, interface_.name.size() - 1);
+    if (vnet_header) return set_vnet_header();
     // A persistent interface keeps the offloads of the program that had it before, and would hand
     // us packets whose checksums are left to be finished.
     return told("TUNSETOFFLOAD", tell(TUNSETOFFLOAD, 0), Errc::tun_setup_failed);
   }
 
+  Errc set_vnet_header() noexcept {
+    if (!framing_setup().agree_on_vnet_header()) return Errc::tun_not_tun;
+    return told("TUNSETOFFLOAD", framing_setup().agree_on_offloads(options_.offload),
+                Errc::tun_setup_failed);
+  }
+  TunFramingSetup<S> framing_setup() noexcept {
+    return {system_, interface_.fd, interface_.framing};
+  }
+
   Errc adopt(int fd) noexcept {
     interface_.fd = fd;
-    interface_.packet_information = options_.packet_information;
+    interface_.framing.packet_information = options_.packet_information;
     ifreq request{};
     const int answer = ask(fd, TUNGETIFF, request);
     if (answer == 0) {
-      const bool plain = (request.ifr_flags & IFF_VNET_HDR) == 0;  // no header that nobody reads
-      if ((request.ifr_flags & IFF_TUN) == 0 || !plain) return Errc::tun_not_tun;
-      interface_.packet_information = (request.ifr_flags & IFF_NO_PI) == 0;
+      if ((request.ifr_flags & IFF_TUN) == 0) return Errc::tun_not_tun;
+      interface_.framing.packet_information = (request.ifr_flags & IFF_NO_PI) == 0;
       std::memcpy(interface_.name.data(), request.ifr_name, interface_.name.size() - 1);
+      if ((request.ifr_flags & IFF_VNET_HDR) != 0) {
+        if (const Errc error = set_vnet_header(); error != Errc::none) return error;
+      }
     } else if (!forbidden(answer)) {  // a sandbox may forbid to ask; else the descriptor is wrong
       return fail("TUNGETIFF", answer,
                   answer == -EBADFD ? Errc::tun_no_such_device : Errc::tun_not_tun);

@@ -14,6 +14,8 @@
 #include <tunic/ip/ip_packet.hpp>
 #include <tunic/wire/icmp.hpp>
 #include <tunic/wire/ipv4.hpp>
+#include <tunic/wire/tcp.hpp>
+#include <tunic/wire/virtio_net.hpp>
 
 #include <optional>
 #include <variant>
@@ -40,8 +42,9 @@ class IpLayer {
   IpLayer& operator=(const IpLayer&) = delete;
 
   /// Judges one packet from the device. Everything that goes no further is counted.
-  [[nodiscard]] IpInput receive(Bytes bytes, Instant now) noexcept {
+  [[nodiscard]] IpInput receive(Bytes bytes, const Offload& offload, Instant now) noexcept {
     ++stats_.ip.packets_in;
+    if (offload.segmentation != Segmentation::none) ++stats_.ip.super_segments_in;
     stats_.ip.bytes_in += bytes.size();
     const auto parsed = Ipv4Parser{}(bytes);
     if (!parsed) return drop(parsed.drop());
@@ -53,12 +56,12 @@ class IpLayer {
     const bool to_group = addresses.is_group(header.dst);
     if (!to_group && !addresses.is_ours(header.dst)) return drop(Drop::not_for_us);
     if (!header.is_fragment())
-      return deliver(packet, bytes.first(header.total_length), to_group, now);
+      return deliver(packet, bytes.first(header.total_length), offload, to_group, now);
     if constexpr (with_reassembly) {
       if (const auto whole = fragments_.add(packet, bytes.first(header.header_length), now)) {
         const Bytes image{whole->payload.data() - header.header_length,
                           header.header_length + whole->payload.size()};
-        return deliver(*whole, image, to_group, now);
+        return deliver(*whole, image, {}, to_group, now);
       }
       return {};
     }
@@ -95,17 +98,29 @@ class IpLayer {
     return {};
   }
 
-  IpInput deliver(const Ipv4Packet& packet, Bytes whole, bool to_group, Instant now) noexcept {
+  IpInput deliver(const Ipv4Packet& packet, Bytes whole, const Offload& offload, bool to_group,
+                  Instant now) noexcept {
     const IpPacket up{.src = packet.header.src,
                       .dst = packet.header.dst,
                       .protocol = packet.header.protocol,
                       .traffic_class = packet.header.tos,
                       .ttl = packet.header.ttl,
                       .to_group = to_group,
+                      .checksum_verified = is_verified(packet.header, offload),
+                      .segment_bytes = offload.segment_bytes,
                       .payload = packet.payload,
                       .whole = whole};
     if (up.protocol == IpProtocol::icmp) return icmp(up, now);
     return up;
+  }
+
+  // A checksum that was left to be finished was never on a wire: nothing can have damaged it. That
+  // holds for the transport's own, not for one further in, of a tunnel.
+  static bool is_verified(const Ipv4Header& header, const Offload& offload) noexcept {
+    if (offload.checksum != ChecksumState::partial)
+      return offload.checksum == ChecksumState::verified;
+    return header.protocol == IpProtocol::tcp && offload.checksum_start == header.header_length &&
+           offload.checksum_offset == detail::tcp_checksum_offset;
   }
 
   IpInput icmp(const IpPacket& packet, Instant now) noexcept {

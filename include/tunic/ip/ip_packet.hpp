@@ -21,7 +21,9 @@ struct IpPacket {
   IpProtocol protocol = IpProtocol::tcp;
   std::uint8_t traffic_class = 0;  ///< DSCP << 2 | ECN.
   std::uint8_t ttl = 0;
-  bool to_group = false;  ///< The destination is a broadcast or multicast address.
+  bool to_group = false;            ///< The destination is a broadcast or multicast address.
+  bool checksum_verified = false;   ///< Nobody needs to look at the transport's checksum.
+  std::uint16_t segment_bytes = 0;  ///< Payload of each of several segments; 0: it is one.
   Bytes payload;
   Bytes whole;  ///< Header and payload: what an ICMP error quotes.
 };

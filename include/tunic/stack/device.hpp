@@ -11,6 +11,7 @@
 #include <tunic/base/time.hpp>
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/wire/address.hpp>
+#include <tunic/wire/virtio_net.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -25,7 +26,17 @@ namespace tunic::inline v0 {
 struct DeviceCaps {
   std::size_t mtu_bytes = 1500;  ///< Largest IP packet, header included, in both directions.
   std::size_t tx_batch = 64;     ///< Packets that one `send` can make good use of.
+  /// Packets may be sent with a `partial` transport checksum.
+  bool partial_checksums = false;
+  /// TCP super-segments of up to `super_segment_bytes` may be sent, by address family; with CWR on
+  /// the first segment where `ecn_segmentation` says so. They always have a partial checksum.
+  bool tcp_v4_segmentation = false;
+  bool tcp_v6_segmentation = false;
+  bool ecn_segmentation = false;
 };
+
+/// The largest IP packet, headers included: what a super-segment may have.
+inline constexpr std::size_t super_segment_bytes = 65535;
 
 /// The MTU that a stack reckons with: no less than IPv4's smallest (RFC 791 3.2), no more than IP
 /// can say.
@@ -42,9 +53,11 @@ enum class DeviceStatus : std::uint8_t {
   failed,       ///< The device is gone for good.
 };
 
-/// One received IP packet.
+/// One received IP packet, or several segments of one flow in one (`offload.segmentation`). A
+/// device never says falsely that a checksum is `verified` or `partial`.
 struct RxPacket {
   Bytes bytes;  ///< A lent view, valid until the next `receive` on the same device.
+  Offload offload{};
 };
 
 /// One packet to send: a gather list of at least one piece, headers first. The spans live until
@@ -53,6 +66,7 @@ struct TxPacket {
   std::span<const Bytes> pieces;
   std::size_t size_bytes = 0;  ///< Sum of the pieces.
   TxReason reason = TxReason::data;
+  Offload offload{};  ///< Only what `caps()` allows.
 };
 
 /// `count` packets were received. `ok`: there may be more at once; `would_block`: there are none

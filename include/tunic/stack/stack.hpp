@@ -88,7 +88,6 @@ class Stack {
   }
 
   // ---- opening
-  // ----------------------------------------------------------------------------------------------------
 
   /// Listens. `address_in_use`: another listener has this address and port;
   /// `address_not_available`: not one of ours; `invalid_argument`: options out of bounds.
@@ -130,7 +129,6 @@ class Stack {
 #endif
 
   // ---- the turn
-  // ---------------------------------------------------------------------------------------------------
 
   /// Takes in waiting packets, a bounded number of them, and serves timers. Sends nothing but what
   /// the last turn left.
@@ -143,7 +141,7 @@ class Stack {
       const std::size_t before = pool_.block_bytes();
       received = device_.receive(rx_, pool_);
       device_bytes_ += pool_.block_bytes() - before;  // modulo its width, when it gives some back
-      for (std::size_t i = 0; i < received.count; ++i) input(rx_[i].bytes);
+      for (std::size_t i = 0; i < received.count; ++i) input(rx_[i]);
       result.packets += received.count;
     } while (received.status == DeviceStatus::ok && received.count != 0 &&
              result.packets < config_.packets_per_poll);
@@ -171,7 +169,6 @@ class Stack {
   }
 
   // ---- time
-  // -------------------------------------------------------------------------------------------------------
 
   /// When `poll` is due at the latest: the present while something waits to be sent or received,
   /// `never` when nothing is pending. It may be early, never late. While the device refuses packets
@@ -201,7 +198,6 @@ class Stack {
   }
 
   // ---- ending
-  // -----------------------------------------------------------------------------------------------------
 
   /// Closes everything gracefully, listeners included, and flushes. Go on with turns until
   /// `idle()`.
@@ -213,7 +209,6 @@ class Stack {
   [[nodiscard]] bool idle() const noexcept { return tcp_.table.size() == 0 && !egress_.pending(); }
 
   // ---- looking around
-  // ---------------------------------------------------------------------------------------------
 
   /// Counters and gauges, the latter as of now.
   [[nodiscard]] const Stats& stats() noexcept {
@@ -232,7 +227,6 @@ class Stack {
   }
 
   // ---- ping
-  // -------------------------------------------------------------------------------------------------------
 
   /// Sends an echo request; its result comes from `next_echo`. `no_memory`: too many are under way.
   std::optional<std::uint16_t> ping(const IpAddress& to, Bytes payload, Duration timeout,
@@ -293,8 +287,8 @@ class Stack {
     if constexpr (TimedDevice<D>) device_.poll(tcp_.now);
   }
 
-  void input(Bytes bytes) noexcept {
-    const IpInput in = ip_.receive(bytes, tcp_.now);
+  void input(const RxPacket& received) noexcept {
+    const IpInput in = ip_.receive(received.bytes, received.offload, tcp_.now);
     if (const auto* packet = std::get_if<IpPacket>(&in)) {
       if (packet->protocol == IpProtocol::tcp) return tcp_.input(*packet);
       ip_.refuse(*packet, tcp_.now);

@@ -80,7 +80,6 @@ class BasicTcpConnection {
   }
 
   // ---- reading
-  // ----------------------------------------------------------------------------------------------------
 
   /// The first contiguous unread bytes; empty if there are none. The view lives until `consume`,
   /// `receive`, `close`, `abort`, the handle's end, or the next `Stack::poll`; `send` and `flush`
@@ -128,7 +127,6 @@ class BasicTcpConnection {
   }
 
   // ---- writing
-  // ----------------------------------------------------------------------------------------------------
 
   /// Copies bytes into the send queue. Fewer than all with `would_block`: the queue is full (a
   /// `writable` event follows when half of it is free), or `no_memory` (it follows as well, when it
@@ -157,7 +155,6 @@ class BasicTcpConnection {
   }
 
   // ---- ending
-  // -----------------------------------------------------------------------------------------------------
 
   /// Sends FIN after what is queued; reading goes on (half-close).
   void shutdown_send() noexcept {
@@ -174,7 +171,6 @@ class BasicTcpConnection {
   }
 
   // ---- settings
-  // ---------------------------------------------------------------------------------------------------
 
   [[nodiscard]] ConnectionOptions options() const noexcept {
     return cb_ == nullptr ? ConnectionOptions{} : cb_->options;

@@ -193,7 +193,6 @@ class Handshake {
   }
 
   // ---- pending SYNs
-  // -------------------------------------------------------------------------------------------------
 
   /// The next SYN that the user has not seen, or nothing.
   [[nodiscard]] std::optional<PendingSyn> next_syn(Listening<Traits>& listener) noexcept {

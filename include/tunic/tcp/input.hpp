@@ -2,7 +2,8 @@
 #pragma once
 
 // A segment that meets a connection: RFC 9293 3.10.7.4 step by step, with the checks of RFC 5961
-// (blind attacks) and RFC 7323 5 (PAWS). One object lives for one segment.
+// (blind attacks) and RFC 7323 5 (PAWS). One object lives for one segment. (More than 400 lines
+// because the eight steps stand together, in their order.)
 
 #include <tunic/tcp/acknowledgement.hpp>
 #include <tunic/tcp/handshake.hpp>
@@ -20,8 +21,17 @@ class Input {
   using Core = TcpCore<Traits>;
   using Control = ControlBlock<Traits>;
 
-  Input(Core& core, Control& cb, const TcpSegment& segment, bool ce) noexcept
-      : core_{core}, cb_{cb}, snd_{cb.snd}, rcv_{cb.rcv}, segment_{segment}, ce_{ce} {}
+  /// `ce`: it was marked on its way. `segment` may be several in one, of which each but the last
+  /// has `segment_bytes` of payload.
+  Input(Core& core, Control& cb, const TcpSegment& segment, bool ce,
+        std::uint16_t segment_bytes = 0) noexcept
+      : core_{core},
+        cb_{cb},
+        snd_{cb.snd},
+        rcv_{cb.rcv},
+        segment_{segment},
+        segment_bytes_{segment_bytes},
+        ce_{ce} {}
 
   /// Processes the segment. The control block may be gone afterwards.
   void run() noexcept {
@@ -301,7 +311,8 @@ class Input {
     }
     tune_receive_buffer(core_, cb_);
     const bool had_gap = !rcv_.out_of_order.empty();
-    const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges);
+    const auto taken =
+        rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges, segment_bytes_);
     measure_round_trip();
     const bool news = take_mark();
     cb_.traffic.took(taken.in_order, core_.now);
@@ -353,9 +364,13 @@ class Input {
     }
   }
 
-  // A pure ACK of its own for an out-of-order or duplicate segment (RFC 5681 4.2, RFC 2018 5).
+  // A pure ACK of its own for each out-of-order or duplicate segment (RFC 5681 4.2, RFC 2018 5). Of
+  // several in one at most as many as of a usual size: none may draw a flood by segments of a byte.
   void owe_ack() noexcept {
-    if (rcv_.acks_owed < 0xffff) ++rcv_.acks_owed;
+    constexpr std::size_t most = 64;
+    const std::size_t owed =
+        rcv_.acks_owed + std::min(segments_in(segment_.payload.size(), segment_bytes_), most);
+    rcv_.acks_owed = static_cast<std::uint16_t>(std::min<std::size_t>(owed, 0xffff));
     core_.want_output(cb_);
   }
 
@@ -403,7 +418,8 @@ class Input {
   Sender& snd_;
   Receiver& rcv_;
   const TcpSegment& segment_;
-  const bool ce_;  // marked on its way (RFC 3168 5)
+  const std::uint16_t segment_bytes_;
+  const bool ce_;           // marked on its way (RFC 3168 5)
   bool overtaken_ = false;  // its stamp is older than TS.Recent, and that is in order
 };
 

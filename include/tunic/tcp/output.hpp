@@ -3,7 +3,8 @@
 
 // What a connection sends next. `Output` plans segments: it walks ahead on a cursor, as if each
 // plan had been sent. What the device accepts is made true by tcp/commit.hpp. RFC 9293 3.7
-// and 3.8.6.2.1 (Nagle, silly windows), 3.8.6.1 (probes), RFC 5681 (congestion window).
+// and 3.8.6.2.1 (Nagle, silly windows), 3.8.6.1 (probes), RFC 5681 (congestion window). (More than
+// 400 lines because what may leave next is decided in one place, rule after rule.)
 
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/tcp/commit.hpp>

@@ -28,6 +28,14 @@ namespace tunic::inline v0 {
   return shift;
 }
 
+/// How many segments a packet holds whose segments have `segment_bytes` of payload but for a
+/// shorter last one; 0: it is one.
+[[nodiscard]] constexpr std::size_t segments_in(std::size_t payload_bytes,
+                                                std::uint16_t segment_bytes) noexcept {
+  if (segment_bytes == 0 || payload_bytes <= segment_bytes) return 1;
+  return (payload_bytes + segment_bytes - 1) / segment_bytes;
+}
+
 struct Receiver {
   /// What `accept` did with the payload of one segment.
   struct Accepted {
@@ -112,10 +120,13 @@ struct Receiver {
     return seq < edge && nxt < seq + length;
   }
 
-  /// Takes the in-window part of a payload. The caller has found the segment acceptable.
-  Accepted accept(SeqNum seq, Bytes data, BlockPool& pool, std::uint32_t max_runs) noexcept {
+  /// Takes the in-window part of a payload. The caller has found the segment acceptable. Of several
+  /// segments in one, `segment_bytes` is what each carries.
+  Accepted accept(SeqNum seq, Bytes data, BlockPool& pool, std::uint32_t max_runs,
+                  std::uint16_t segment_bytes = 0) noexcept {
     Accepted result;
-    mss = std::max(mss, static_cast<std::uint16_t>(std::min<std::size_t>(data.size(), 0xffff)));
+    const std::size_t largest = segment_bytes == 0 ? 0xffff : segment_bytes;
+    mss = std::max(mss, static_cast<std::uint16_t>(std::min(data.size(), largest)));
     if (seq < nxt) {
       const auto old =
           std::min(static_cast<std::size_t>(static_cast<std::uint32_t>(nxt - seq)), data.size());

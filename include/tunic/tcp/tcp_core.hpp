@@ -86,7 +86,6 @@ class TcpCore {
   }
 
   // ---- life of a control block
-  // ----------------------------------------------------------------------------------
 
   /// A new control block in the flow table, or null when there is no room (RFC 4987: a dropped
   /// SYN).
@@ -181,7 +180,6 @@ class TcpCore {
   }
 
   // ---- telling the user
-  // -----------------------------------------------------------------------------------------
 
   /// Adds to a connection's news. They are held back until it has been accepted.
   void raise(Control& cb, EventFlags flags) noexcept {
@@ -271,7 +269,6 @@ class TcpCore {
   }
 
   // ---- sizes and times
-  // ------------------------------------------------------------------------------------------
 
   /// The TSval of a segment that leaves now, or that left at `at`.
   [[nodiscard]] std::uint32_t timestamp(const Control& cb) const noexcept {

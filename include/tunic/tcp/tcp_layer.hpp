@@ -61,17 +61,20 @@ class TcpLayer : public TcpCore<Traits> {
   void input(const IpPacket& packet) noexcept {
     Stats& counters = this->stats;
     if (packet.to_group) return counters.count(Drop::tcp_to_broadcast);  // RFC 9293 MUST-57
-    const auto parsed = parse_tcp(
-        packet.payload, pseudo_header_sum(packet.src, packet.dst, IpProtocol::tcp,
-                                          static_cast<std::uint32_t>(packet.payload.size())));
+    const auto parsed = packet.checksum_verified
+                            ? parse_tcp_unverified(packet.payload)
+                            : parse_tcp(packet.payload, packet.src, packet.dst);
     if (!parsed) return counters.count(parsed.drop());
-    ++counters.tcp.segments_in;
     const TcpSegment& segment = *parsed;
+    const std::size_t segments = segments_in(segment.payload.size(), packet.segment_bytes);
+    counters.tcp.segments_in += segments;
     const FlowKey key{packet.dst, packet.src, segment.dst_port, segment.src_port};
     if (Control* cb = this->find(key)) {
       cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
-      cb->traffic.received(segment);
-      return Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class)}.run();
+      cb->traffic.received(segment, segments);
+      return Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class),
+                           packet.segment_bytes}
+          .run();
     }
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
     if (TimeWaitEntry* entry = this->time_wait.find(key)) {
@@ -89,8 +92,9 @@ class TcpLayer : public TcpCore<Traits> {
     const SynInfo info{key, segment.options, packet.ttl, packet.traffic_class,
                        asks_for_ecn(segment.flags)};
     if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment)) {
-      cb->traffic.received(segment);
-      Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class)}.run();
+      cb->traffic.received(segment, segments);
+      Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class), packet.segment_bytes}
+          .run();
     }
   }
 

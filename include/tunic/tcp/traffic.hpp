@@ -31,10 +31,10 @@ struct Traffic {
     bytes_sent += payload_bytes;
     if (again) bytes_retrans += payload_bytes;
   }
-  /// A segment has come for this connection, of whatever use.
-  void received(const TcpSegment& segment) noexcept {
-    ++segs_in;
-    if (!segment.payload.empty()) ++data_segs_in;
+  /// A segment has come for this connection, of whatever use; `count` of them in one.
+  void received(const TcpSegment& segment, std::size_t count) noexcept {
+    segs_in += static_cast<std::uint32_t>(count);
+    if (!segment.payload.empty()) data_segs_in += static_cast<std::uint32_t>(count);
   }
   /// Payload was in the window, and so many bytes can be read because of it.
   void took(std::size_t in_order, Instant now) noexcept {

@@ -101,7 +101,7 @@ struct TcpLayout {
   boost::endian::big_uint16_buf_t urgent;
 };
 static_assert(sizeof(TcpLayout) == tcp_min_header_bytes && alignof(TcpLayout) == 1);
-inline constexpr std::size_t tcp_checksum_offset = 16;
+inline constexpr std::uint16_t tcp_checksum_offset = 16;
 
 inline Refusal read_tcp(TcpSegment* place, Bytes bytes) noexcept {
   if (bytes.size() < tcp_min_header_bytes) return Drop::tcp_too_short;
@@ -181,6 +181,17 @@ inline void finish_tcp_checksum(MutableBytes header, const IpAddress& src, const
   for (const Bytes piece : payload) sum.add(piece);
   detail::store(header.subspan(detail::tcp_checksum_offset),
                 boost::endian::big_uint16_buf_t{sum.finish()});
+}
+
+/// Leaves the checksum to be finished by others: puts the sum of the pseudo-header, not
+/// complemented, in its place. `payload_bytes` follow the header.
+inline void start_tcp_checksum(MutableBytes header, const IpAddress& src, const IpAddress& dst,
+                               std::size_t payload_bytes) noexcept {
+  TUNIC_ASSERT(header.size() >= tcp_min_header_bytes);
+  const InternetSum sum = pseudo_header_sum(
+      src, dst, IpProtocol::tcp, static_cast<std::uint32_t>(header.size() + payload_bytes));
+  detail::store(header.subspan(detail::tcp_checksum_offset),
+                boost::endian::big_uint16_buf_t{static_cast<std::uint16_t>(~sum.finish())});
 }
 
 }  // namespace tunic::inline v0
