@@ -15,6 +15,7 @@ TEST_CASE("one acknowledgement in sixteen arrives", "[sim][acks]") {
   plan.back.ack_every = 16;
   const Outcome outcome = run({.name = "acks_1_in_16", .plan = plan}, table);
   CHECK(outcome.goodput >= thinned_acks_goodput.today);
+  CHECK(outcome.longest_gap <= no_stall(80ms));
   table.check();
 }
 
@@ -24,5 +25,6 @@ TEST_CASE("acknowledgements arrive in bunches", "[sim][acks]") {
   plan.back.ack_hold = 10ms;
   const Outcome outcome = run({.name = "acks_held_10ms", .plan = plan}, table);
   CHECK(outcome.goodput >= compressed_acks_goodput.today);
+  CHECK(outcome.longest_gap <= no_stall(90ms));
   table.check();
 }

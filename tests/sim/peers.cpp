@@ -99,6 +99,8 @@ TEST_CASE("a peer that reneges gets everything again", "[sim][peers]") {
   REQUIRE(server.connection.send(as_bytes(sent)).bytes == sent.size());
   CHECK(receiver.run());
   CHECK((receiver.received == sent));
+  // No more than what one time-out and the round trips of thirty segments take.
+  CHECK(server.host.clock.now() - begin <= 1s);
   table.add(peer_line("reneging", receiver, begin));
   table.check();
 }
@@ -123,6 +125,8 @@ TEST_CASE("a peer that takes its window back is waited for", "[sim][peers]") {
   CHECK(receiver.run());
   CHECK((receiver.received == sent));
   CHECK(server.connection.error() == Errc::none);
+  // The probes back off, so the last wait is no longer than the window was shut.
+  CHECK(server.host.clock.now() - begin <= 2 * 5s);
   table.add(peer_line("shrinking_window", receiver, begin));
   table.check();
 }

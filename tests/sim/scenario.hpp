@@ -42,7 +42,8 @@ struct Scenario {
   bool random = false;  ///< Whether seeds make a difference.
   std::chrono::seconds quick = 10s;
   std::chrono::seconds full = 60s;
-  std::function<void(Transfer&)> prepare{};  ///< Filters, changes of the path.
+  std::function<void(Transfer&)> prepare{};                   ///< Filters, changes of the path.
+  std::function<void(BulkPlan&, std::uint64_t seed)> vary{};  ///< What else a seed changes.
 
   [[nodiscard]] std::chrono::seconds length() const {
     return std::chrono::seconds{test::cases(static_cast<std::uint64_t>(quick.count()),
@@ -60,11 +61,37 @@ struct Outcome {
   double goodput = 0;        ///< Mean ratio of all flows' to the link's payload rate.
   double least_goodput = 2;  ///< Of the worst seed.
   double fairness = 2;       ///< Jain's index over the time in which all flows run, the worst.
+  double mean_fairness = 0;  ///< The same of all seeds.
+  Duration longest_gap{};    ///< In which a flow that had begun delivered nothing.
   std::uint64_t resent = 0;
   std::uint64_t spurious = 0;  ///< Segments that brought the receiver nothing new.
   std::uint64_t timeouts = 0;
   std::uint64_t overflowed = 0;  ///< Lost in the queue.
   std::uint64_t lost = 0;        ///< Lost otherwise.
+};
+
+/// For how long a flow has delivered nothing, at most, since its first byte came.
+class Gaps {
+ public:
+  explicit Gaps(std::size_t flows) : seen_(flows) {}
+
+  /// At every instant at which something happens.
+  void look(const Transfer& transfer) {
+    for (std::size_t i = 0; i < seen_.size(); ++i) {
+      const std::uint64_t delivered = transfer.flows()[i].delivered;
+      if (seen_[i].delivered != 0) longest_ = std::max(longest_, transfer.elapsed() - seen_[i].at);
+      if (seen_[i].delivered != delivered) seen_[i] = {delivered, transfer.elapsed()};
+    }
+  }
+  [[nodiscard]] Duration longest() const { return longest_; }
+
+ private:
+  struct Seen {
+    std::uint64_t delivered = 0;
+    Duration at{};
+  };
+  std::vector<Seen> seen_;
+  Duration longest_{};
 };
 
 /// The shares of all flows from a sixth of the run to its end.
@@ -83,9 +110,13 @@ inline Outcome simulate(const Scenario& scenario) {
     BulkPlan plan = scenario.plan;
     plan.there.seed = 2 * seed;
     plan.back.seed = 2 * seed + 1;
+    if (scenario.vary) scenario.vary(plan, seed);
     Transfer transfer{plan};
     if (scenario.prepare) scenario.prepare(transfer);
-    transfer.run_for(seconds);
+    Gaps gaps{plan.flows.size()};
+    transfer.run_for(seconds, [&] { gaps.look(transfer); });
+    gaps.look(transfer);
+    outcome.longest_gap = std::max(outcome.longest_gap, gaps.longest());
 
     std::uint64_t delivered = 0;
     for (const auto& flow : transfer.flows()) delivered += flow.delivered;
@@ -94,8 +125,9 @@ inline Outcome simulate(const Scenario& scenario) {
                            static_cast<double>(seconds.count());
     outcome.goodput += goodput / static_cast<double>(scenario.seeds());
     outcome.least_goodput = std::min(outcome.least_goodput, goodput);
-    outcome.fairness =
-        std::min(outcome.fairness, fairness(transfer, static_cast<std::size_t>(seconds.count())));
+    const double even = fairness(transfer, static_cast<std::size_t>(seconds.count()));
+    outcome.fairness = std::min(outcome.fairness, even);
+    outcome.mean_fairness += even / static_cast<double>(scenario.seeds());
     const TcpStats& tcp = transfer.sender().stats().tcp;
     const LinkCounters& link = transfer.link().a_to_b().counters();
     outcome.resent += tcp.retransmissions;

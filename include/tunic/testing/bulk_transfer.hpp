@@ -42,6 +42,7 @@ struct BulkPlan {
   TcpConfig receiver_tcp{};
   ConnectionOptions sender{.send_buffer = 48U << 20};
   ConnectionOptions receiver{.receive_buffer = 48U << 20};
+  std::size_t memory_budget = std::size_t{1} << 30;  ///< Of each stack.
 };
 
 /// The world of one simulation. The same plan gives the same run. Not movable.
@@ -63,8 +64,8 @@ class BulkTransfer {
 
   explicit BulkTransfer(const BulkPlan& plan)
       : plan_{plan},
-        sender_{MockDevice{}, stack_config(IpAddress::v4(10, 0, 0, 1), 1, plan.sender_tcp)},
-        receiver_{MockDevice{}, stack_config(receiver_address, 2, plan.receiver_tcp)},
+        sender_{MockDevice{}, stack_config(IpAddress::v4(10, 0, 0, 1), 1, plan, plan.sender_tcp)},
+        receiver_{MockDevice{}, stack_config(receiver_address, 2, plan, plan.receiver_tcp)},
         link_{sender_, receiver_, clock_, plan.there, plan.back},
         listener_{receiver_.listen({.port = port, .connection = plan.receiver})},
         begin_{clock_.now()} {
@@ -112,11 +113,11 @@ class BulkTransfer {
   static constexpr IpAddress receiver_address = IpAddress::v4(10, 0, 0, 2);
 
   static StackConfig stack_config(const IpAddress& address, std::uint64_t seed,
-                                  const TcpConfig& tcp) {
+                                  const BulkPlan& plan, const TcpConfig& tcp) {
     StackConfig config;
     config.addresses = {address};
     config.seed = SipKey{seed, seed};
-    config.memory_budget = std::size_t{1} << 30;
+    config.memory_budget = plan.memory_budget;
     config.tcp = tcp;
     config.tcp.max_connections = 64;
     config.tcp.max_time_wait = 64;
