@@ -265,10 +265,10 @@ TEST_CASE("of a super-segment only the hole is sent again", "[conformance][VNH-2
   server.peer.acknowledge();
   server.sent();
   const SeqNum second = server.peer.ack;
-  REQUIRE(server.write(pattern_text(20 * 1460)).size() == 1);
+  REQUIRE(server.write(pattern_text(10 * 1460)).size() == 1);
   server.host.advance(10ms);
   server.host.inject(
-      server.peer.segment().ack(second + 2 * 1460).sack({{second + 5 * 1460, second + 20 * 1460}}));
+      server.peer.segment().ack(second + 2 * 1460).sack({{second + 5 * 1460, second + 10 * 1460}}));
   server.host.advance(5ms);
   const auto holes = server.sent();
   REQUIRE_FALSE(holes.empty());
