@@ -18,6 +18,7 @@ using Block = Sending::Block;
 StackConfig with_initial_window(std::uint8_t segments) {
   StackConfig config = patient();
   config.tcp.initial_window = segments;
+  config.tcp.black_hole_detection = false;  // or a second time-out sends a copy too
   return config;
 }
 

@@ -198,6 +198,7 @@ TEST_CASE("each expiry sends the earliest segment again, doubles the time-out an
           "[conformance][6298-09]") {
   StackConfig config = host_config();
   config.tcp.min_rto = 1s;
+  config.tcp.black_hole_detection = false;  // or a copy follows
   Measured measured{20ms, {}, config};
   measured.send(std::string(3 * 1460, 'x'));
   const SeqNum first = measured.peer.ack;
