@@ -140,6 +140,6 @@ TEST_CASE("a large window after a pause leaves in bursts", "[conformance][7661-0
   host.turn();
   REQUIRE(connection.info().snd_cwnd == 100 * 1460);
   CHECK(host.stack.device().sent() == 2);
-  host.advance(49ms);  // at twice the window in a round trip of 100 ms
+  host.advance(48ms);  // at twice the window in a round trip of 100 ms: two in a millisecond
   CHECK(host.stack.device().sent() == 98);
 }

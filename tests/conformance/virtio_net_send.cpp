@@ -237,7 +237,8 @@ TEST_CASE("a path of a smaller MTU gets smaller segments at once", "[conformance
   for (std::size_t i = 0; i < after.size(); ++i) {
     for (const Decoded& segment : on_wire(bytes_of(after[i]), server.offloads[i])) {
       CHECK(segment.ip.header.total_length <= 1400);
-      if (segment.tcp->seq == before[0].tcp->seq) again = text_of(segment.tcp->payload);
+      if (again.empty() && segment.tcp->seq == before[0].tcp->seq)
+        again = text_of(segment.tcp->payload);
     }
   }
   CHECK(again == pattern_text(1360));
