@@ -235,7 +235,7 @@ TEST_CASE("PAWS answers and drops a segment with an older timestamp", "[conforma
   SECTION("unless others have overtaken it: it lies in a hole, and is as old as its window") {
     Server server{stamping};
     auto& [host, listener, peer, connection] = server;
-    const auto segment = [&](std::uint32_t offset, std::uint32_t tsval) {
+    const auto segment = [&peer = server.peer](std::uint32_t offset, std::uint32_t tsval) {
       return peer.segment().seq(peer.seq + offset).timestamps(tsval, 0).payload("data");
     };
     host.inject(segment(12, 5020));

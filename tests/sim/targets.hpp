@@ -50,7 +50,7 @@ struct Fairness {
   Target mean;
   Target least;
 };
-inline constexpr Fairness two_flows_fairness{{0.94, 0.95}, {0.81, 0.85}};
+inline constexpr Fairness two_flows_fairness{{0.93, 0.95}, {0.72, 0.85}};
 inline constexpr Fairness eight_flows_fairness{{0.95, 0.95}, {0.85, 0.85}};
 inline constexpr Fairness two_flows_short_fairness{{0.67, 0.67}, {0.66, 0.66}};
 inline constexpr Fairness eight_flows_short_fairness{{0.88, 0.88}, {0.85, 0.85}};
