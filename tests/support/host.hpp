@@ -17,6 +17,11 @@
 #include <utility>
 #include <vector>
 
+// Compiled once, in instances.cpp: a test program has a hundred sources that use them.
+extern template class tunic::Stack<tunic::MockDevice>;
+extern template class tunic::BasicTcpConnection<tunic::DefaultTraits>;
+extern template class tunic::BasicTcpListener<tunic::DefaultTraits>;
+
 namespace tunic::test {
 
 using namespace std::chrono_literals;
