@@ -190,14 +190,15 @@ TEST_CASE("what was learnt holds for ten minutes, then the full size is tried ag
   Sending server;
   auto& [host, listener, peer, connection] = static_cast<Server&>(server);
   server.report(1400);
-  const auto arrive = [&] {  // all that is sent, until there is no more
+  const auto arrive = [&server] {  // all that is sent, until there is no more
     std::size_t largest = 0;
-    for (auto packets = host.take_all(); !packets.empty(); packets = host.take_all()) {
+    for (auto packets = server.host.take_all(); !packets.empty();
+         packets = server.host.take_all()) {
       for (const Decoded& packet : packets) {
         largest = std::max(largest, packet.bytes->size());
-        peer.learn(*packet.tcp);
+        server.peer.learn(*packet.tcp);
       }
-      peer.acknowledge();
+      server.peer.acknowledge();
     }
     return largest;
   };

@@ -166,7 +166,7 @@ TEST_CASE("the first time-out, and one of small segments, send no copy", "[confo
   hole.dead = true;
   hole.write(bytes);
   while (hole.stats().timeouts < 1) hole.run(10ms);
-  const auto whole = [&](std::size_t size) { return size == bytes + 52; };
+  const auto whole = [full = bytes + 52](std::size_t size) { return size == full; };
   CHECK(std::ranges::all_of(hole.sizes, whole));
   while (hole.stats().timeouts < 2) hole.run(10ms);
   CHECK(hole.sizes.size() - static_cast<std::size_t>(std::ranges::count_if(hole.sizes, whole)) ==

@@ -92,7 +92,7 @@ TEST_CASE("a burst is a millisecond, two segments at least, a packet at most", "
 
 TEST_CASE("a controller's own rate is kept without being asked for, below the user's bound",
           "[tcp][pacing]") {
-  const std::uint64_t cap = GENERATE(0, 125'000, 2'000'000);
+  const std::uint64_t cap = GENERATE(0U, 125'000U, 2'000'000U);
   FixedRate::rate = 500'000;
   Stream stream{{.max_pacing_rate = cap}};
   auto& [host, listener, peer, connection] = stream.server;
@@ -120,7 +120,7 @@ TEST_CASE("a congestion controller is told whether what leaves is paced", "[tcp]
 }
 
 TEST_CASE("a loop that sleeps in whole milliseconds reaches the rate", "[tcp][pacing]") {
-  const std::uint64_t rate = GENERATE(50'000, 1'000'000, 1'700'000, 12'500'000, 120'000'000);
+  const std::uint64_t rate = GENERATE(50'000U, 1'000'000U, 1'700'000U, 12'500'000U, 120'000'000U);
   const Duration oversleeps = GENERATE(0us, 60us);
   CAPTURE(rate, oversleeps.count());
   FixedRate::rate = rate;

@@ -131,9 +131,11 @@ class Acknowledgement {
       take_duplicate(blocks[0]);
       std::shift_left(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count--), 1);
     }
-    // From the lowest on: what lies above must not make it look late.
-    std::sort(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count),
-              [](const SackBlock& a, const SackBlock& b) { return a.left < b.left; });
+    // From the lowest on: what lies above must not make it look late. They are four at most.
+    for (std::size_t i = 1; i < count; ++i) {
+      for (std::size_t j = i; j > 0 && blocks[j].left < blocks[j - 1].left; --j)
+        std::swap(blocks[j], blocks[j - 1]);
+    }
     for (std::size_t i = 0; i < count; ++i) {
       const SackBlock& block = blocks[i];
       // What can't be is ignored (RFC 2018 5); what is below SND.UNA is old.
