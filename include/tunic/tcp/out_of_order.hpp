@@ -164,7 +164,7 @@ class OutOfOrderQueue {
   }
 
   // An empty run before `next`; the end when there is no memory for it.
-  Runs::iterator create(SeqNum start, Runs::iterator next, BlockPool& pool) noexcept {
+  Runs::iterator create(SeqNum start, const Runs::iterator& next, BlockPool& pool) noexcept {
     Block* home = pool.allocate(sizeof(Run));
     if (home == nullptr) return runs_.end();
     Run* run = ::new (static_cast<void*>(home->data())) Run;
@@ -174,7 +174,7 @@ class OutOfOrderQueue {
   }
 
   // Removes a run that has no bytes left. Returns the one behind it.
-  Runs::iterator erase(Runs::iterator run, BlockPool& pool) noexcept {
+  Runs::iterator erase(const Runs::iterator& run, BlockPool& pool) noexcept {
     Run& gone = *run;
     const auto next = runs_.erase(run);
     Block* home = gone.home;
