@@ -75,8 +75,8 @@ TEST_CASE("a SYN asks with ECE and CWR, and only ECE alone agrees", "[conformanc
 
 TEST_CASE("a SYN that asks is answered with ECE, any other with neither flag",
           "[conformance][3168-01]") {
-  const auto flags =
-      GENERATE(TcpFlags::none, TcpFlags::ece, TcpFlags::cwr, TcpFlags::ece | TcpFlags::cwr);
+  const auto flags = GENERATE(values<TcpFlags>(
+      {TcpFlags::none, TcpFlags::ece, TcpFlags::cwr, TcpFlags::ece | TcpFlags::cwr}));
   const auto setting = GENERATE(Ecn::off, Ecn::when_asked, Ecn::always);
   const bool agrees = flags == (TcpFlags::ece | TcpFlags::cwr) && setting != Ecn::off;
   CAPTURE(to_text(flags), int(setting));
