@@ -186,13 +186,15 @@ class TunSetup {
     if (vnet_header) return set_vnet_header();
     // A persistent interface keeps the offloads of the program that had it before, and would hand
     // us packets whose checksums are left to be finished.
-    return told("TUNSETOFFLOAD", tell(TUNSETOFFLOAD, 0), Errc::tun_setup_failed);
+    return set_offloads(false);
   }
 
   Errc set_vnet_header() noexcept {
     if (!framing_setup().agree_on_vnet_header()) return Errc::tun_not_tun;
-    return told("TUNSETOFFLOAD", framing_setup().agree_on_offloads(options_.offload),
-                Errc::tun_setup_failed);
+    return set_offloads(options_.offload);
+  }
+  Errc set_offloads(bool wanted) noexcept {
+    return told("TUNSETOFFLOAD", framing_setup().agree_on_offloads(wanted), Errc::tun_setup_failed);
   }
   TunFramingSetup<S> framing_setup() noexcept {
     return {system_, interface_.fd, interface_.framing};

@@ -60,7 +60,6 @@ class Scoreboard {
   [[nodiscard]] SentSegment& front() noexcept { return ring_.front(); }
   [[nodiscard]] Number first() const noexcept { return ring_.first(); }
   [[nodiscard]] Number last() const noexcept { return ring_.end() - 1; }
-  [[nodiscard]] std::size_t capacity_bytes() const noexcept { return ring_.capacity_bytes(); }
 
   /// Bytes thought to be in the network: RFC 6675's pipe.
   [[nodiscard]] std::uint32_t in_flight() const noexcept { return flight_.bytes; }
