@@ -105,9 +105,7 @@ TEST_CASE("an ECE that comes late, or from a peer that has not agreed, is ignore
 
 TEST_CASE("a window of one segment is not reduced: new data waits for the timer",
           "[conformance][3168-06]") {
-  StackConfig config = patient();
-  config.tcp.initial_window = 1;
-  Marked sending{{.sack = true}, config};
+  Marked sending{{.sack = true}, with_initial_window(1)};
   sending.write(3);
   REQUIRE(sending.sent() == Sending::Segments{0});
   sending.until(100ms);
@@ -136,9 +134,7 @@ TEST_CASE("a window of one segment is not reduced: new data waits for the timer"
 
 TEST_CASE("data that is written, and a FIN, while the sender waits for the timer wait too",
           "[conformance][3168-06]") {
-  StackConfig config = patient();
-  config.tcp.initial_window = 1;
-  Marked sending{{.sack = true}, config};
+  Marked sending{{.sack = true}, with_initial_window(1)};
   sending.write(1);
   sending.sent();
   sending.until(100ms);
@@ -153,9 +149,7 @@ TEST_CASE("data that is written, and a FIN, while the sender waits for the timer
 }
 
 TEST_CASE("a sender that waits for the timer does not probe before", "[conformance][3168-06]") {
-  StackConfig config = patient();
-  config.tcp.initial_window = 1;
-  Marked sending{{.sack = true}, config};
+  Marked sending{{.sack = true}, with_initial_window(1)};
   sending.write(3);
   sending.sent();
   sending.until(100ms);

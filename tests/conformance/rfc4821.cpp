@@ -33,6 +33,12 @@ struct Hole : Server {
     connection.send(as_bytes(std::string(bytes, 'x')));
     host.turn();
   }
+  /// Nothing arrives from now on, and what is written times out so often.
+  void write_in_vain(std::size_t bytes, std::uint64_t timeouts) {
+    dead = true;
+    write(bytes);
+    while (stats().timeouts < timeouts) run(10ms);
+  }
   /// Time passes, and what is sent meanwhile arrives at once or never.
   void run(Duration time) {
     const Instant end = host.clock.now() + time;
@@ -163,9 +169,7 @@ TEST_CASE("the first time-out, and one of small segments, send no copy", "[confo
   const auto [bytes, copies] =
       GENERATE(table<std::size_t, std::size_t>({{1448, 1}, {1000, 1}, {500, 0}}));
   Hole hole{1500};
-  hole.dead = true;
-  hole.write(bytes);
-  while (hole.stats().timeouts < 1) hole.run(10ms);
+  hole.write_in_vain(bytes, 1);
   const auto whole = [full = bytes + 52](std::size_t size) { return size == full; };
   CHECK(std::ranges::all_of(hole.sizes, whole));
   while (hole.stats().timeouts < 2) hole.run(10ms);
@@ -178,18 +182,14 @@ TEST_CASE(
     "and as small as we go",
     "[conformance][4821-01]") {
   Hole hole{1500, false};
-  hole.dead = true;
-  hole.write(1460);
-  while (hole.stats().timeouts < 4) hole.run(10ms);
+  hole.write_in_vain(1460, 4);
   CHECK(hole.sizes == std::vector<std::size_t>{1500, 1500, 1500, 1200, 1500, 552, 1500, 1200});
 }
 
 TEST_CASE("a copy that arrives late tells as much", "[conformance][4821-01]") {
   const std::uint32_t payload = GENERATE(1160U, 512U);
   Hole hole{1500, false};
-  hole.dead = true;
-  hole.write(30'000);
-  while (hole.stats().timeouts < 4) hole.run(10ms);
+  hole.write_in_vain(30'000, 4);
   hole.host.inject(hole.peer.segment().ack(hole.first + payload));
   CHECK(hole.path_mtu() == payload + 40);
   CHECK(hole.stats().black_holes == 1);
@@ -198,9 +198,7 @@ TEST_CASE("a copy that arrives late tells as much", "[conformance][4821-01]") {
 TEST_CASE("an acknowledgement of anything else is no proof", "[conformance][4821-01]") {
   const std::uint32_t payload = GENERATE(1U, 500U, 1159U, 1161U, 1460U, 2920U);
   Hole hole{1500, false};
-  hole.dead = true;
-  hole.write(30'000);
-  while (hole.stats().timeouts < 3) hole.run(10ms);
+  hole.write_in_vain(30'000, 3);
   hole.host.inject(hole.peer.segment().ack(hole.first + payload));
   CHECK(hole.path_mtu() == 1500);
   CHECK(hole.stats().black_holes == 0);
@@ -211,9 +209,7 @@ TEST_CASE("an acknowledgement of anything else is no proof", "[conformance][4821
 
 TEST_CASE("a shut window is no black hole", "[conformance][4821-01]") {
   Hole hole{1500, false};
-  hole.dead = true;
-  hole.write(30'000);
-  while (hole.stats().timeouts < 1) hole.run(10ms);
+  hole.write_in_vain(30'000, 1);
   hole.host.inject(hole.peer.segment().window(0));
   hole.sizes.clear();
   hole.run(1min);
@@ -229,9 +225,7 @@ TEST_CASE("a shut window is no black hole", "[conformance][4821-01]") {
 
 TEST_CASE("a copy keeps within a window that has shrunk", "[conformance][4821-01]") {
   Hole hole{1500, false};
-  hole.dead = true;
-  hole.write(30'000);
-  while (hole.stats().timeouts < 1) hole.run(10ms);
+  hole.write_in_vain(30'000, 1);
   hole.host.inject(hole.peer.segment().window(1000));
   hole.sizes.clear();
   hole.run(10s);

@@ -15,16 +15,14 @@ namespace {
 using Segments = Sending::Segments;
 using Block = Sending::Block;
 
-StackConfig with_initial_window(std::uint8_t segments) {
-  StackConfig config = patient();
-  config.tcp.initial_window = segments;
+StackConfig six_segments() {
+  StackConfig config = with_initial_window(6);
   config.tcp.black_hole_detection = false;  // or a second time-out sends a copy too
   return config;
 }
 
 struct TimedOut : Sending {
-  explicit TimedOut(std::uint16_t window = 20'000)
-      : Sending{{.window = window}, with_initial_window(6)} {
+  explicit TimedOut(std::uint16_t window = 20'000) : Sending{{.window = window}, six_segments()} {
     write(30);
     REQUIRE(sent() == Segments{0, 1, 2, 3, 4, 5});
     until(1s);

@@ -11,12 +11,6 @@ namespace {
 using Segments = Sending::Segments;
 using Block = Sending::Block;
 
-StackConfig with_initial_window(std::uint8_t segments) {
-  StackConfig config = host_config();
-  config.tcp.initial_window = segments;
-  return config;
-}
-
 /// The last of three segments is lost; the probe that sends it again is on its way.
 struct Probed : Sending {
   explicit Probed(bool stamped = false)
@@ -197,7 +191,7 @@ TEST_CASE("between two probes there is a measurement of the round trip", "[confo
 TEST_CASE("a probe is new data beyond the congestion window, if the peer's window allows",
           "[conformance][8985-13]") {
   SECTION("new data") {
-    Sending sending{{.sack = true}, with_initial_window(2)};
+    Sending sending{{.sack = true}, with_initial_window(2, host_config())};
     sending.write(4);
     REQUIRE(sending.sent() == Segments{0, 1});
     sending.until(202ms);
@@ -276,7 +270,7 @@ TEST_CASE("a probe that was not needed costs nothing", "[conformance][8985-15]")
 }
 
 TEST_CASE("a probe of new data costs nothing", "[conformance][8985-15]") {
-  Sending sending{{.sack = true}, with_initial_window(2)};
+  Sending sending{{.sack = true}, with_initial_window(2, host_config())};
   sending.write(4);
   sending.until(202ms);
   REQUIRE(sending.sent() == Segments{0, 1, 2});

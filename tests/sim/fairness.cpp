@@ -27,30 +27,27 @@ Scenario flows(std::string name, std::size_t count) {
   return scenario;
 }
 
-}  // namespace
-
-TEST_CASE("a second flow gets its share", "[sim][fairness]") {
-  GoldenTable table = outcome_table("two_flows");
-  const Scenario scenario = flows("2_flows", 2);
+// The sum and the shares of so many flows, in a run of the full length or a short one.
+void check_fairness(const Scenario& scenario, const std::string& table_name, const Target& goodput,
+                    const Fairness& full, const Fairness& quick) {
+  GoldenTable table = outcome_table(table_name);
   const Outcome outcome = run(scenario, table);
-  CHECK(outcome.goodput >= two_flows_goodput.today);
+  CHECK(outcome.goodput >= goodput.today);
   UNSCOPED_INFO("the mean of all: " << outcome.mean_fairness);
-  const Fairness& wanted =
-      scenario.length() == scenario.full ? two_flows_fairness : two_flows_short_fairness;
+  const Fairness& wanted = scenario.length() == scenario.full ? full : quick;
   CHECK(outcome.mean_fairness >= wanted.mean.today);
   CHECK(outcome.fairness >= wanted.least.today);
   table.check();
 }
 
+}  // namespace
+
+TEST_CASE("a second flow gets its share", "[sim][fairness]") {
+  check_fairness(flows("2_flows", 2), "two_flows", two_flows_goodput, two_flows_fairness,
+                 two_flows_short_fairness);
+}
+
 TEST_CASE("eight flows share a link", "[sim][fairness]") {
-  GoldenTable table = outcome_table("eight_flows");
-  const Scenario scenario = flows("8_flows", 8);
-  const Outcome outcome = run(scenario, table);
-  CHECK(outcome.goodput >= eight_flows_goodput.today);
-  UNSCOPED_INFO("the mean of all: " << outcome.mean_fairness);
-  const Fairness& wanted =
-      scenario.length() == scenario.full ? eight_flows_fairness : eight_flows_short_fairness;
-  CHECK(outcome.mean_fairness >= wanted.mean.today);
-  CHECK(outcome.fairness >= wanted.least.today);
-  table.check();
+  check_fairness(flows("8_flows", 8), "eight_flows", eight_flows_goodput, eight_flows_fairness,
+                 eight_flows_short_fairness);
 }

@@ -16,16 +16,10 @@
 
 using namespace tunic;
 using namespace tunic::sim;
+using tunic::test::pattern_text;
 using tunic::test::Server;
 
 namespace {
-
-// Bytes that tell their place.
-std::string pattern(std::size_t size) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i * i / 7 % 26);
-  return text;
-}
 
 /// A receiver of small habits: it takes what is in order, forgets what is not, and asks
 /// `acknowledge` for the answer to each segment. 20 ms from the host, one way.
@@ -87,7 +81,7 @@ TEST_CASE("a peer that reneges gets everything again", "[sim][peers]") {
   table.heading(peer_columns);
   Server server{{.mss = 1000, .sack = true}};
   const Instant begin = server.host.clock.now();
-  const std::string sent = pattern(30'000);
+  const std::string sent = pattern_text(30'000);
   ScriptedReceiver receiver{
       .server = server, .acknowledge = [&](const TcpSegment& segment) {
         const auto ack = server.peer.segment();
@@ -110,7 +104,7 @@ TEST_CASE("a peer that takes its window back is waited for", "[sim][peers]") {
   table.heading(peer_columns);
   Server server{{.mss = 1000, .window = 20'000}};
   const Instant begin = server.host.clock.now();
-  const std::string sent = pattern(60'000);
+  const std::string sent = pattern_text(60'000);
   // The fifth and all later acknowledgements take the right edge back, until five seconds have
   // passed; what was sent beyond it is dropped.
   ScriptedReceiver receiver{.server = server, .acknowledge = {}};
@@ -145,7 +139,7 @@ TEST_CASE("delayed acknowledgements on a path of microseconds are not losses", "
     auto source =
         world.sender().connect({.remote = {"10.0.0.2"_ip, 80}, .connection = plan.sender});
     std::optional<Transfer::Connection> sink;
-    const std::string piece = pattern(1000);
+    const std::string piece = pattern_text(1000);
     std::uint64_t exchanges = 0, read = 0;
     world.link().run_until(
         [&] {

@@ -40,6 +40,13 @@ inline StackConfig host_config() {
   return config;
 }
 
+/// Bytes that are not alike.
+inline std::string pattern_text(std::size_t size) {
+  std::string text(size, '\0');
+  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i % 251);
+  return text;
+}
+
 /// Does what a device does with a partial checksum.
 inline void finish_checksum(Packet& packet, const Offload& offload) {
   if (offload.checksum != ChecksumState::partial) return;

@@ -80,13 +80,6 @@ inline std::vector<Decoded> on_wire(const Packet& packet, const Offload& offload
   return segments;
 }
 
-/// Bytes that are not alike.
-inline std::string pattern_text(std::size_t size) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i % 251);
-  return text;
-}
-
 /// How a kernel hands over several segments in one.
 inline Offload received(std::uint16_t segment_bytes) {
   return {.checksum = ChecksumState::partial,

@@ -28,6 +28,12 @@ inline StackConfig patient() {
   return config;
 }
 
+/// So many segments in the initial window.
+inline StackConfig with_initial_window(std::uint8_t segments, StackConfig config = patient()) {
+  config.tcp.initial_window = segments;
+  return config;
+}
+
 /// A connection whose handshake took `rtt`.
 struct Sending {
   using Segments = std::vector<std::uint32_t>;
