@@ -230,8 +230,10 @@ class Passage {
     std::array<RxPacket, 64> batch;
     for (RxResult taken{.status = DeviceStatus::ok}; taken.status == DeviceStatus::ok;) {
       taken = from_.receive(batch, pool);
-      for (const RxPacket& packet : std::span{batch}.first(taken.count))
-        link_.push(packet.bytes, now);
+      for (const RxPacket& packet : std::span{batch}.first(taken.count)) {
+        visit_wire_packets(packet.bytes, packet.offload, scratch_,
+                           [&](Bytes bytes) { link_.push(bytes, now); });
+      }
     }
   }
   void give(Instant now) {
@@ -248,6 +250,7 @@ class Passage {
   TunDevice& to_;
   Impairment link_;
   StoredPacket packet_;
+  std::vector<std::byte> scratch_;
 };
 
 Outcome run_kernel(const Settings& settings) {
