@@ -87,11 +87,13 @@ class TcpCore {
 
   // ---- life of a control block
 
-  /// A new control block in the flow table, or null when there is no room (RFC 4987: a dropped
-  /// SYN).
+  /// A new control block in the flow table, or null when there is no room for it and for some data
+  /// (RFC 4987: a dropped SYN).
   [[nodiscard]] Control* create(const FlowKey& key, const ConnectionOptions& options) noexcept {
     Control* cb = slab.emplace();
     if (cb == nullptr) return nullptr;
+    if (pool.budget_bytes() - pool.used_bytes() < BlockPool::class_bytes.front())
+      return slab.erase(slab.index_of(*cb)), nullptr;
     cb->key = key;
     cb->options = options;
     cb->rcv.scale = window_scale(options);  // what all of our SYNs offer
