@@ -122,7 +122,9 @@ struct Messages {
 }  // namespace
 
 // More is lost in all than without pacing: slow start goes on until the path is full, and HyStart++
-// does not see it coming, for the queue is empty again when a round begins.
+// does not see it coming, for the queue is empty again when a round begins; nor do acknowledgements
+// of what was paced come in trains. Those keep bursts out of a queue of a quarter BDP as well as
+// pacing does, but a queue of 20 packets is too short for them.
 TEST_CASE("a paced window fills the path before it overflows a short queue", "[sim][pacing]") {
   GoldenTable table = GoldenTable::named("pacing_bulk");
   table.heading("scenario                runs   goodput   lost  first_at_flight  timeouts");
@@ -132,7 +134,7 @@ TEST_CASE("a paced window fills the path before it overflows a short queue", "[s
     const Bulk unpaced{packets, false, seconds, table};
     const Bulk paced{packets, true, seconds, table};
     CHECK(paced.goodput >= unpaced.goodput);
-    CHECK(*paced.queue.first_loss > *unpaced.queue.first_loss);
+    if (packets != quarter_bdp) CHECK(*paced.queue.first_loss > *unpaced.queue.first_loss);
     CHECK(paced.timeouts == 0);
   }
   table.check();

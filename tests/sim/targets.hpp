@@ -16,7 +16,7 @@ struct Target {
 
 // Goodput as a ratio to the link's payload rate.
 inline constexpr Target bulk_goodput{0.97, 0.97};           // 100 Mbit/s, 40 ms, a queue of one BDP
-inline constexpr Target bulk_no_sack_goodput{0.7, 0.9};     // the peer reports nothing
+inline constexpr Target bulk_no_sack_goodput{0.93, 0.9};    // the peer reports nothing
 inline constexpr Target shallow_queue_goodput{0.95, 0.95};  // the same, a queue of a quarter
 inline constexpr Target long_fat_goodput{0.8, 0.85};        // 1 Gbit/s, 100 ms
 inline constexpr Target two_flows_goodput{0.97, 0.97};
@@ -43,24 +43,22 @@ inline constexpr Target random_loss_timeouts{0.2, 0.2};
 inline constexpr Target path_change_spurious{20, 20};
 
 // Jain's index from a sixth of the run to its end.
-// The mean of all seeds, and the worst. A second flow that starts into a full queue is bound to
-// lose early; from there CUBIC needs some of its periods, and a short run sees the first of them
-// only.
+// The mean of all seeds, and the worst. Early losses cost a second flow some of CUBIC's periods.
 struct Fairness {
   Target mean;
   Target least;
 };
-inline constexpr Fairness two_flows_fairness{{0.93, 0.95}, {0.72, 0.85}};
-inline constexpr Fairness eight_flows_fairness{{0.95, 0.95}, {0.85, 0.85}};
-inline constexpr Fairness two_flows_short_fairness{{0.67, 0.67}, {0.66, 0.66}};
-inline constexpr Fairness eight_flows_short_fairness{{0.88, 0.88}, {0.85, 0.85}};
+inline constexpr Fairness two_flows_fairness{{0.97, 0.95}, {0.9, 0.85}};
+inline constexpr Fairness eight_flows_fairness{{0.95, 0.95}, {0.92, 0.85}};
+inline constexpr Fairness two_flows_short_fairness{{0.97, 0.95}, {0.97, 0.85}};
+inline constexpr Fairness eight_flows_short_fairness{{0.93, 0.88}, {0.92, 0.85}};
 
 // A slow start without pacing sends at twice the rate of the link, and its queue overflows once
-// half of the window is more than the queue holds; the first packets of a round see it only when
-// the window is more than the path holds. HyStart++ looks at those, so in a queue of less than half
-// a BDP it comes too late. What is lost with it, of what is lost without:
-inline constexpr Target slow_start_loss{0.5, 0.5};           // a queue of one BDP
-inline constexpr Target shallow_slow_start_loss{0.95, 0.5};  // of a quarter
+// half of the window is more than the queue holds. The first packets of a round, whose delay
+// HyStart++ looks at, see it only when the window is more than the path holds; the spacing of
+// acknowledgements tells before (tcp/ack_train.hpp). What is lost, of what is lost without both:
+inline constexpr Target slow_start_loss{0.01, 0.5};          // a queue of one BDP
+inline constexpr Target shallow_slow_start_loss{0.01, 0.5};  // of a quarter
 
 // 1 Gbit/s, 100 ms, buffers as they are by default: the share of the link that is used in the
 // twenty-first round trip and the four that follow.

@@ -23,7 +23,7 @@ static_assert(!CongestionControl<int>);
 static_assert(CongestionControl<BasicNewReno<HyStart, RestartAfterIdle>>);
 static_assert(CongestionControl<BasicCubic<StandardSlowStart>>);
 // A controller lies in each control block.
-static_assert(sizeof(Cubic) <= 120);
+static_assert(sizeof(Cubic) <= 144);
 static_assert(sizeof(NewReno) <= 56);
 static_assert(sizeof(BasicNewReno<StandardSlowStart, RestartAfterIdle>) <= 24);
 

@@ -5,6 +5,7 @@
 // of a round are clearly longer than those of the round before, it goes on at a quarter of the pace
 // (conservative slow start), and after five rounds of that congestion avoidance takes over.
 
+#include <tunic/tcp/ack_train.hpp>
 #include <tunic/tcp/congestion.hpp>
 
 #include <algorithm>
@@ -18,6 +19,7 @@ class HyStart {
  public:
   /// Each acknowledgement of the first slow start; those of later ones are not to be shown.
   void on_ack(const AckSample& sample) noexcept {
+    train_.on_ack(sample);
     if (sample.round_start) begin_round();
     if (sample.rtt.count() < 0) return;
     round_min_ = std::min(round_min_, in_microseconds(sample.rtt));
@@ -37,10 +39,13 @@ class HyStart {
     const std::uint64_t most = sample.paced ? sample.bytes_acked : 8 * std::uint64_t{sample.mss};
     const auto bytes =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(sample.bytes_acked, most));
-    return conservative() ? bytes / 4 : bytes;  // RFC 9406 4.3: CSS_GROWTH_DIVISOR
+    // RFC 9406 4.3: CSS_GROWTH_DIVISOR
+    return conservative() || train_.is_long() ? bytes / 4 : bytes;
   }
 
-  [[nodiscard]] bool finished() const noexcept { return conservative() && rounds_ >= last_round; }
+  [[nodiscard]] bool finished() const noexcept {
+    return train_.full() || (conservative() && rounds_ >= last_round);
+  }
   [[nodiscard]] bool conservative() const noexcept { return baseline_ != none; }
 
  private:
@@ -74,6 +79,7 @@ class HyStart {
   std::uint32_t baseline_ = none;   // set in the conservative phase
   std::uint8_t samples_ = 0;
   std::uint8_t rounds_ = 0;
+  AckTrain train_;
 };
 
 }  // namespace tunic::inline v0
