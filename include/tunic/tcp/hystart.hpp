@@ -3,7 +3,8 @@
 
 // HyStart++ (RFC 9406): a first slow start that ends before queues overflow. When the round trips
 // of a round are clearly longer than those of the round before, it goes on at a quarter of the pace
-// (conservative slow start), and after five rounds of that congestion avoidance takes over.
+// (conservative slow start), and after five rounds of that congestion avoidance takes over. What
+// tcp/ack_train.hpp learns does the same, earlier.
 
 #include <tunic/tcp/ack_train.hpp>
 #include <tunic/tcp/congestion.hpp>
