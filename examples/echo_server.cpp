@@ -49,13 +49,7 @@ bool take(Settings& settings, const std::string& option, const std::string& valu
 }
 
 // Sends back what has come. What the send queue does not take stays unread: the window closes.
-void echo(TcpConnection& peer) {
-  for (Bytes view = peer.readable(); !view.empty(); view = peer.readable()) {
-    const std::size_t taken = peer.send(view).bytes;
-    peer.consume(taken);
-    if (taken < view.size()) return;
-  }
-}
+void echo(TcpConnection& peer) { (void)peer.splice(peer); }
 
 template <class Device>
 void run(Device device, const Settings& settings, int signals) {

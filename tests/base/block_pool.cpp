@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 namespace {
@@ -298,6 +299,42 @@ TEST_CASE("the default source aligns as it is asked to", "[base][block_pool]") {
     CHECK(reinterpret_cast<std::uintptr_t>(memory) % align == 0);
     source.deallocate(memory, 3 * align, align);
   }
+}
+
+TEST_CASE("wrapped bytes are not copied, and told of when they are released",
+          "[base][block_pool]") {
+  BlockPool pool{1 << 16};
+  const std::string text(10'000, 'x');
+  Block* const first = pool.wrap(tunic::as_bytes(text), 1);
+  Block* const second = pool.wrap(tunic::as_bytes(text).first(5), 2);
+  REQUIRE(first != nullptr);
+  CHECK(first->bytes().data() == tunic::as_bytes(text).data());
+  CHECK(first->size() == text.size());
+  CHECK(first->room().empty());
+  CHECK(second->size() == 5);
+  CHECK(pool.used_bytes() == 2 * BlockPool::class_bytes[0]);
+  CHECK_FALSE(pool.next_released());
+  pool.release(second);
+  pool.release(first);
+  CHECK(pool.next_released() == 2);
+  CHECK(pool.next_released() == 1);
+  CHECK_FALSE(pool.next_released());
+  CHECK(pool.used_bytes() == 0);
+  Block* const again = pool.allocate(1);  // an ordinary block again
+  CHECK(again->capacity == BlockPool::class_capacity(0));
+  CHECK(again->room().size() == again->capacity);
+  pool.release(again);
+}
+
+TEST_CASE("tokens that nobody asked for go with the pool", "[base][block_pool]") {
+  BlockPool pool{1 << 16};
+  pool.release(pool.wrap(tunic::as_bytes("text"), 1));
+  CHECK(pool.used_bytes() == BlockPool::class_bytes[0]);
+}
+
+TEST_CASE("without memory nothing is wrapped", "[base][block_pool]") {
+  BlockPool pool{BlockPool::class_bytes[0] - 1};
+  CHECK(pool.wrap(tunic::as_bytes("text"), 1) == nullptr);
 }
 
 }  // namespace

@@ -68,7 +68,6 @@ TEST_CASE("an empty queue holds nothing", "[base][byte_queue]") {
   CHECK(queue.views(0, 100, pieces) == 0);
   CHECK(queue.append({}, pool) == 0);
   queue.consume(0, pool);
-  queue.truncate(0, pool);
   queue.clear(pool);
   CHECK(pool.used_bytes() == 0);
 }
@@ -242,22 +241,26 @@ TEST_CASE("a queue moves and leaves an empty one behind", "[base][byte_queue]") 
   first.clear(pool);
 }
 
-TEST_CASE("truncating drops from the end and frees whole blocks", "[base][byte_queue]") {
+TEST_CASE("a block that is taken out goes with its bytes", "[base][byte_queue]") {
   BlockPool pool{mib};
-  const std::string text = numbered_text(100'000);
-  for (const std::size_t left : {99'999U, 70'000U, 65'616U, 65'615U, 10U, 1U, 0U}) {
-    CAPTURE(left);
-    ByteQueue queue;
-    queue.append(as_bytes(text), pool);
-    CHECK((text_of(queue, 60'000, 40'000) == text.substr(60'000)));  // moves the cursor to the end
-    queue.truncate(left, pool);
-    CHECK(queue.size() == left);
-    CHECK((text_of(queue) == text.substr(0, left)));
-    CHECK(queue.append(as_bytes("more"), pool) == 4);
-    CHECK((text_of(queue) == text.substr(0, left) + "more"));
-    queue.clear(pool);
-    CHECK(pool.used_bytes() == 0);
-  }
+  ByteQueue queue;
+  for (const std::string_view text : {"alpha", "beta", "gamma"})
+    queue.append_block(block_with(pool, text, 0));
+  CHECK(text_of(queue, 5, 9) == "betagamma");  // moves the cursor on
+  CHECK(as_text(queue.front_block().bytes()) == "alpha");
+  Block* const first = queue.pop_block();
+  CHECK(as_text(first->bytes()) == "alpha");
+  CHECK(queue.size() == 9);
+  CHECK(text_of(queue) == "betagamma");
+  pool.release(first);
+  pool.release(queue.pop_block());
+  pool.release(queue.pop_block());
+  CHECK(queue.empty());
+  CHECK(queue.capacity_bytes() == 0);
+  CHECK(queue.append(as_bytes("more"), pool) == 4);
+  CHECK(text_of(queue) == "more");
+  queue.clear(pool);
+  CHECK(pool.used_bytes() == 0);
 }
 
 TEST_CASE("views stop where the output is full", "[base][byte_queue]") {
@@ -356,10 +359,11 @@ TEST_CASE("a queue is a string with a front that goes", "[base][byte_queue]") {
         break;
       }
       case 5: {
-        const std::size_t left =
-            random() % 8 == 0 ? model.size() - std::min(any_size(), model.size()) : model.size();
-        queue.truncate(left, pool);
-        model.resize(left);
+        if (queue.empty() || random() % 8 != 0) break;
+        Block* const block = queue.pop_block();
+        REQUIRE((as_text(block->bytes()) == model.substr(0, block->size())));
+        model.erase(0, block->size());
+        pool.release(block);
         break;
       }
       case 6: {

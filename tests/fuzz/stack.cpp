@@ -26,6 +26,7 @@ class Play {
 
  private:
   using Held = typename World<Traits>::Held;
+  using Connection = typename World<Traits>::Connection;
 
   void act() {
     switch (script_.byte() % 20) {
@@ -222,11 +223,21 @@ class Play {
     if (held == nullptr) return;
     const std::uint8_t choice = script_.byte();
     const auto bytes = pattern(held->written, choice < 128 ? choice : script_.word());
-    const IoResult result =
-        choice % 16 == 15 ? held->connection.send_urgent(bytes) : held->connection.send(bytes);
+    const IoResult result = choice % 16 == 15   ? held->connection.send_urgent(bytes)
+                            : choice % 16 == 14 ? give(held->connection, bytes)
+                                                : held->connection.send(bytes);
     demand(result.bytes <= bytes.size() && (!result || result.bytes == bytes.size()),
            "send says what it took");
     held->written += static_cast<std::uint32_t>(result.bytes);
+  }
+
+  // They live as long as the stack may look at them, and no longer.
+  IoResult give(Connection& connection, const std::vector<std::byte>& bytes) {
+    const std::uint64_t token = ++given_;
+    const auto kept = world_.kept.emplace(token, bytes).first;
+    const IoResult result = connection.send_owned(kept->second, token);
+    if (result.bytes == 0) world_.kept.erase(kept);
+    return result;
   }
 
   void end() {
@@ -315,6 +326,7 @@ class Play {
   std::vector<Packet> batch_;
   Packet last_;
   SeqNum isn_{0xfffffff0};
+  std::uint64_t given_ = 0;
   bool batching_ = false;
   bool device_ok_ = true;
 };

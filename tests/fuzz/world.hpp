@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -83,6 +84,8 @@ class World {
     while (stack.next_event()) {
     }
     stack.flush(now);
+    while (const auto token = stack.next_released())
+      demand(kept.erase(*token) == 1, "bytes are given back once");
     look_at_sent();
     look_at_held();
     test::demand_bounded(stack.stats(), stack.config());
@@ -125,9 +128,11 @@ class World {
       turn();
     }
     demand(stack.idle(), "the stack comes to an end");
+    demand(kept.empty(), "bytes are given back in the end");
     test::demand_nothing_held(stack.stats());
   }
 
+  std::map<std::uint64_t, std::vector<std::byte>> kept{};  // for `send_owned`, by token
   FuzzStack stack;
   Listener listener{};
   std::vector<Held> held{};

@@ -94,21 +94,13 @@ class Server {
   }
 
   void serve(Peer& peer) {
-    if (peer.service == Service::echo) echo(peer.connection);
+    if (peer.service == Service::echo) (void)peer.connection.splice(peer.connection);
     if (peer.service == Service::discard) peer.connection.consume(peer.connection.readable_bytes());
     if (peer.service == Service::caller) call(peer);
     const bool dead = peer.connection.state() == tunic::TcpState::closed;
     if (!dead && !peer.connection.at_end()) return;
     if (peer.service == Service::caller) report_call(peer);
     peers_.erase(peer.self);
-  }
-
-  static void echo(tunic::TcpConnection& connection) {
-    for (auto view = connection.readable(); !view.empty(); view = connection.readable()) {
-      const std::size_t taken = connection.send(view).bytes;
-      connection.consume(taken);
-      if (taken < view.size()) return;
-    }
   }
 
   static void call(Peer& peer) {

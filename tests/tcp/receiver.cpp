@@ -2,7 +2,9 @@
 #include "../support/catch.hpp"
 #include <tunic/tcp/receiver.hpp>
 
+#include <algorithm>
 #include <random>
+#include <span>
 #include <string>
 
 using namespace tunic;
@@ -36,6 +38,41 @@ TEST_CASE("the window is what the buffer has left", "[tcp][receiver]") {
   CHECK(f.acknowledge() == 4000);
   f.accept(1000, std::string(1000, 'x'));
   CHECK(f.acknowledge() == 3000);
+}
+
+TEST_CASE("a lent block is taken while there is another one for it", "[tcp][receiver]") {
+  BlockPool pool{200'000};  // three blocks of the largest class
+  Receiver receiver;
+  receiver.start(SeqNum{999}, 1 << 20, 8);
+  SeqNum edge;
+  (void)receiver.window_field(edge);
+  receiver.acknowledged(receiver.nxt, edge);  // beyond the window of a SYN
+  Block* lent = pool.allocate(BlockPool::largest_capacity);
+  const auto receive = [&](SeqNum seq, std::size_t size, char fill) {
+    const MutableBytes place = lent->room().first(size);
+    std::ranges::fill(place, static_cast<std::byte>(fill));
+    Block* const before = lent;
+    (void)receiver.accept(seq, place, pool, 16, 0, &lent);
+    return lent != before;
+  };
+  CHECK(receive(SeqNum{1000}, 60'000, 'a'));
+  CHECK_FALSE(receive(SeqNum{61'000}, 10, 'b'));  // behind the first, by copying
+  CHECK(receive(SeqNum{61'010}, 40'000, 'c'));
+  CHECK_FALSE(receive(SeqNum{101'010}, 60'000, 'd'));  // the last stays where it is
+  CHECK(receiver.queue.size() == 100'010);             // nor is there memory for a copy
+  std::string text(receiver.queue.size(), '\0');
+  receiver.queue.copy_out(0, std::as_writable_bytes(std::span{text}));
+  CHECK((text == std::string(60'000, 'a') + std::string(10, 'b') + std::string(40'000, 'c')));
+  receiver.clear(pool);
+  SECTION("not from a hole") { CHECK_FALSE(receive(receiver.nxt + 1, 60'000, 'x')); }
+  SECTION("not bytes that lie elsewhere") {
+    const std::string other(60'000, 'x');
+    Block* const before = lent;
+    (void)receiver.accept(receiver.nxt, as_bytes(other), pool, 16, 0, &lent);
+    CHECK(lent == before);
+  }
+  receiver.clear(pool);
+  pool.release(lent);
 }
 
 TEST_CASE("a window that closed opens by a segment at least", "[tcp][receiver]") {

@@ -9,11 +9,15 @@
 #include <tunic/base/assert.hpp>
 #include <tunic/base/bytes.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define TUNIC_POISONS_KEPT_BLOCKS 1
@@ -56,25 +60,28 @@ class NewMemorySource final : public MemorySource {
   }
 };
 
-/// A header with its storage right behind it. The bytes in use are [begin, end) of the storage.
-/// Whoever holds a block owns it and may use `next` as it likes; the pool clears it
-/// when it hands a block out.
+/// A header with its storage, mostly right behind it. The bytes in use are [begin, end) of the
+/// storage. Whoever holds a block owns it and may use `next` as it likes; the pool clears it when
+/// it hands a block out.
 struct alignas(16) Block {
   Block* next = nullptr;
-  std::uint32_t capacity = 0;  ///< Bytes of storage; written by the pool alone.
+  std::byte* storage = nullptr;  ///< Written by the pool alone, as `capacity` and `size_class`.
+  std::uint32_t capacity = 0;    ///< Bytes of storage.
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
-  std::uint32_t size_class = 0;  ///< Written by the pool alone.
+  std::uint32_t size_class = 0;
 
-  [[nodiscard]] std::byte* data() noexcept {
-    return static_cast<std::byte*>(static_cast<void*>(this + 1));
-  }
-  [[nodiscard]] const std::byte* data() const noexcept {
-    return static_cast<const std::byte*>(static_cast<const void*>(this + 1));
+  [[nodiscard]] std::byte* data() noexcept { return storage; }
+  [[nodiscard]] const std::byte* data() const noexcept { return storage; }
+  /// Where in the storage `bytes` begin; `capacity` if they lie elsewhere.
+  [[nodiscard]] std::size_t offset_of(Bytes bytes) const noexcept {
+    const auto offset = static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(bytes.data()) -
+                                                 reinterpret_cast<std::uintptr_t>(storage));
+    return std::min(offset, std::size_t{capacity});
   }
   /// The bytes in use.
   [[nodiscard]] Bytes bytes() const noexcept { return {data() + begin, size()}; }
-  /// The storage behind them.
+  /// The storage behind them; none in memory that is somebody else's.
   [[nodiscard]] MutableBytes room() noexcept { return {data() + end, std::size_t{capacity} - end}; }
   [[nodiscard]] std::size_t size() const noexcept { return std::size_t{end} - begin; }
 };
@@ -103,6 +110,8 @@ class BlockPool {
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool() {
+    while (next_released()) {
+    }
     TUNIC_ASSERT(used_bytes_ == 0);  // somebody outlived its pool
     trim(0);
   }
@@ -138,8 +147,31 @@ class BlockPool {
     void* memory = source_->try_allocate(total, alignof(Block));
     if (memory == nullptr) return nullptr;
     used_bytes_ += total;
-    return ::new (memory)
-        Block{.capacity = static_cast<std::uint32_t>(bytes), .size_class = large_class};
+    return make(memory, bytes, large_class);
+  }
+
+  /// A full block whose storage is `bytes`, at most 2^30, which are not copied: they live until
+  /// `next_released` gives `token` back. It takes a block of the smallest class. Null when the
+  /// budget or the source refuses.
+  [[nodiscard]] Block* wrap(Bytes bytes, std::uint64_t token) noexcept {
+    TUNIC_ASSERT(bytes.size() <= max_large_bytes);
+    Block* const block = allocate_class(0);
+    if (block == nullptr) return nullptr;
+    std::memcpy(block->storage, &token, sizeof token);
+    block->storage = const_cast<std::byte*>(bytes.data());  // nobody writes: it has no room
+    block->capacity = block->end = static_cast<std::uint32_t>(bytes.size());
+    block->size_class = wrapped_class;
+    return block;
+  }
+  /// The token of a wrapped block that has been released, in the order of release.
+  [[nodiscard]] std::optional<std::uint64_t> next_released() noexcept {
+    if (released_ == nullptr) return std::nullopt;
+    Block* const block = std::exchange(released_, released_->next);
+    const Block* const made = make(block, class_capacity(0), 0);
+    std::uint64_t token = 0;
+    std::memcpy(&token, made->storage, sizeof token);
+    release(block);
+    return token;
   }
 
   /// Takes back one block. At most an eighth of the budget stays here for reuse, the rest goes back
@@ -147,6 +179,7 @@ class BlockPool {
   void release(Block* block) noexcept {
     TUNIC_ASSERT(block->begin <= block->end);  // otherwise it has been released before
     if (block->size_class == large_class) return release_large(block);
+    if (block->size_class == wrapped_class) return tell(block);
     used_bytes_ -= class_bytes[block->size_class];
     keep(block);
     if (cached_bytes_ > budget_bytes_ / 8) trim(budget_bytes_ / 8);
@@ -222,8 +255,19 @@ class BlockPool {
     kept_bytes_[index] -= class_bytes[index];
     cached_bytes_ -= class_bytes[index];
     unpoison(block);
-    return ::new (static_cast<void*>(block))
-        Block{.capacity = block->capacity, .size_class = block->size_class};
+    return make(block, block->capacity, block->size_class);
+  }
+
+  static Block* make(void* memory, std::size_t capacity, std::size_t size_class) noexcept {
+    return ::new (memory) Block{.storage = static_cast<std::byte*>(memory) + sizeof(Block),
+                                .capacity = static_cast<std::uint32_t>(capacity),
+                                .size_class = static_cast<std::uint32_t>(size_class)};
+  }
+
+  void tell(Block* block) noexcept {
+    block->next = nullptr;
+    (released_ == nullptr ? released_ : last_released_->next) = block;
+    last_released_ = block;
   }
 
   void release_large(Block* block) noexcept {
@@ -250,8 +294,7 @@ class BlockPool {
     }
     void* memory = source_->try_allocate(class_bytes[index], alignof(Block));
     if (memory == nullptr) return nullptr;
-    return ::new (memory) Block{.capacity = static_cast<std::uint32_t>(class_capacity(index)),
-                                .size_class = static_cast<std::uint32_t>(index)};
+    return make(memory, class_capacity(index), index);
   }
 
   // The budget bounds what is used and what is kept together.
@@ -285,6 +328,7 @@ class BlockPool {
   }
 
   static constexpr std::uint32_t large_class = class_bytes.size();
+  static constexpr std::uint32_t wrapped_class = large_class + 1;
   static constexpr std::size_t max_large_bytes = std::size_t{1} << 30;
 
   NewMemorySource default_source_;
@@ -293,6 +337,8 @@ class BlockPool {
   std::size_t used_bytes_ = 0;
   std::size_t charged_bytes_ = 0;
   std::size_t cached_bytes_ = 0;
+  Block* released_ = nullptr;       // wrapped ones whose tokens are to be told
+  Block* last_released_ = nullptr;  // valid unless there are none
   std::array<Block*, class_bytes.size()> kept_{};
   std::array<std::size_t, class_bytes.size()> kept_bytes_{};
 };

@@ -17,7 +17,7 @@
 
 namespace tunic::inline v0 {
 
-/// Views and spans of queued bytes live until those bytes are consumed, truncated or cleared;
+/// Views and spans of queued bytes live until those bytes are consumed or cleared;
 /// appending, splicing and moving the queue keep them. Const calls move a cursor inside, so they
 /// are not for two threads either.
 class ByteQueue {
@@ -76,22 +76,16 @@ class ByteQueue {
     if (cursor_ == head_) cursor_offset_ = 0;
   }
 
-  /// Drops bytes from the end until `new_size`, at most `size()`, are left.
-  void truncate(std::size_t new_size, BlockPool& pool) noexcept {
-    TUNIC_ASSERT(new_size <= size_);
-    if (new_size == 0) return clear(pool);
-    const Position last = seek(new_size - 1);
-    for (Block* block = last.block->next; block != nullptr;) {
-      Block* next = block->next;
-      capacity_bytes_ -= block->capacity;
-      pool.release(block);
-      block = next;
-    }
-    tail_ = last.block;
-    tail_->next = nullptr;
-    tail_->end = tail_->begin + static_cast<std::uint32_t>(new_size - last.offset);
-    size_ = new_size;
-    if (cursor_offset_ > last.offset) move_cursor(last);
+  /// Takes the first block out. The queue is not empty.
+  [[nodiscard]] Block* pop_block() noexcept {
+    Block* const block = std::exchange(head_, head_->next);
+    size_ -= block->size();
+    capacity_bytes_ -= block->capacity;
+    if (head_ == nullptr) tail_ = nullptr;
+    if (cursor_ == nullptr) return block;
+    cursor_offset_ -= block->size();
+    if (cursor_ == head_) move_cursor({nullptr, 0});
+    return block;
   }
 
   /// Drops everything.
@@ -102,6 +96,9 @@ class ByteQueue {
 
   /// The first bytes, as many as lie together; empty only if the queue is.
   [[nodiscard]] Bytes front() const noexcept { return head_ == nullptr ? Bytes{} : head_->bytes(); }
+
+  /// The first block. The queue is not empty.
+  [[nodiscard]] const Block& front_block() const noexcept { return *head_; }
 
   /// Views [offset, offset + length), cut at the end of the queue, as pieces in order; returns how
   /// many pieces. They are fewer bytes than asked for when `out` is too short. `offset` is at most

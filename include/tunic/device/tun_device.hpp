@@ -46,10 +46,11 @@ namespace tunic::inline v0 {
 /// A TUN interface (`Device`, `PollableDevice`, `AddressedDevice`). Move-only; the descriptor is
 /// closed with it, and with the descriptor the interface goes unless it is persistent.
 ///
-/// Memory: the first `receive` takes one block of the pool, and the device keeps it: packets are
-/// read into it one behind the other, and the next `receive` starts at its front again. So a stack
-/// that is over its budget still hears the acknowledgements that free its memory. All calls get the
-/// same pool, and the pool outlives the device.
+/// Memory: the first `receive` takes one block of the pool, and the device always has one from then
+/// on: packets are read into it one behind the other, and the next `receive` starts at its front
+/// again, or at that of the one against which it was exchanged. So a stack that is over its budget
+/// still hears the acknowledgements that free its memory. All calls get the same pool, and the pool
+/// outlives the device.
 template <System S>
 class BasicTunDevice {
  public:
@@ -174,7 +175,9 @@ class BasicTunDevice {
       const Bytes bytes = room.first(size - std::min(size, framing().prefix_bytes()));
       const auto packet = accept(prefix, bytes, bytes.size() == room.size());
       if (!packet) continue;
-      batch[count++] = *packet;
+      batch[count] = *packet;
+      batch[count].block = &block_;
+      batch[0].block = ++count == 1 ? &block_ : nullptr;
       // Headers that start at an address divisible by 16 cost less to read.
       room = room.subspan(std::min((bytes.size() + 15) / 16 * 16, room.size()));
     }

@@ -4,6 +4,7 @@
 // What the Internet layer hands up, the same for both address families: a packet for a transport,
 // or an error report about a packet that we have sent.
 
+#include <tunic/base/block_pool.hpp>
 #include <tunic/base/bytes.hpp>
 #include <tunic/wire/address.hpp>
 #include <tunic/wire/icmp.hpp>
@@ -26,6 +27,9 @@ struct IpPacket {
   std::uint16_t segment_bytes = 0;  ///< Payload of each of several segments; 0: it is one.
   Bytes payload;
   Bytes whole;  ///< Header and payload: what an ICMP error quotes.
+  /// Where the device keeps the block in which the packet lies, when it can be exchanged for one
+  /// that is as large (stack/device.hpp). Null: it can't.
+  Block** block = nullptr;
 };
 
 /// What an ICMP error says about a packet of ours, in words that both families share.

@@ -58,6 +58,9 @@ enum class DeviceStatus : std::uint8_t {
 struct RxPacket {
   Bytes bytes;  ///< A lent view, valid until the next `receive` on the same device.
   Offload offload{};
+  /// Where the device keeps the pool's block in which the packet lies, when nothing else does. The
+  /// stack may take it, and leave one that is as large in its place. Null: there is none to take.
+  Block** block = nullptr;
 };
 
 /// One packet to send: a gather list of at least one piece, headers first. The spans live until

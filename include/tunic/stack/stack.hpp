@@ -168,6 +168,12 @@ class Stack {
     return Event{tcp_.id_of(cb), std::exchange(cb.news, EventFlags::none), cb.user_data};
   }
 
+  /// The token of bytes given to `send_owned` that are the program's again: acknowledged, or their
+  /// connection is over.
+  [[nodiscard]] std::optional<std::uint64_t> next_released() noexcept {
+    return pool_.next_released();
+  }
+
   // ---- time
 
   /// When `poll` is due at the latest: the present while something waits to be sent or received,
@@ -288,8 +294,9 @@ class Stack {
   }
 
   void input(const RxPacket& received) noexcept {
-    const IpInput in = ip_.receive(received.bytes, received.offload, tcp_.now);
-    if (const auto* packet = std::get_if<IpPacket>(&in)) {
+    IpInput in = ip_.receive(received.bytes, received.offload, tcp_.now);
+    if (auto* const packet = std::get_if<IpPacket>(&in)) {
+      packet->block = received.block;
       if (packet->protocol == IpProtocol::tcp) return tcp_.input(*packet);
       ip_.refuse(*packet, tcp_.now);
     } else if (const auto* error = std::get_if<IpError>(&in)) {

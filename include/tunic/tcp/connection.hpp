@@ -5,6 +5,7 @@
 // device, and it keeps the cause of death readable until it goes. Destroying the stack makes
 // handles empty.
 
+#include <tunic/base/assert.hpp>
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/error.hpp>
 #include <tunic/core/event.hpp>
@@ -17,6 +18,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -140,6 +142,22 @@ class BasicTcpConnection {
   /// SHLD-13).
   IoResult send_urgent(Bytes bytes) noexcept {
     return cb_ == nullptr ? IoResult{0, Errc::not_connected} : user().send_urgent(bytes);
+  }
+  /// Queues bytes that the program keeps, without a copy: they stay as they are until
+  /// `Stack::next_released` gives `token` back, which happens in any case, and when the stack is
+  /// destroyed without a word. All or nothing: as `send`, but as long as the send buffer has any
+  /// room it takes up to 1 GiB. Takes 512 bytes from the budget. Empty bytes have no token.
+  IoResult send_owned(Bytes bytes, std::uint64_t token) noexcept {
+    return cb_ == nullptr ? IoResult{0, Errc::not_connected} : user().send_owned(bytes, token);
+  }
+  /// Moves unread bytes of `from`, a connection of the same stack or this one, to the send queue,
+  /// up to `most`: large blocks as they are, without a copy. Results as of `send`; fewer than
+  /// `most` with `none` when there are no more. Opens the window of `from`.
+  IoResult splice(BasicTcpConnection& from,
+                  std::size_t most = std::numeric_limits<std::size_t>::max()) noexcept {
+    if (cb_ == nullptr || from.cb_ == nullptr) return {0, Errc::not_connected};
+    TUNIC_ASSERT(core_ == from.core_);
+    return user().splice(from.user(), most);
   }
   /// How much `send` would take now, as far as the send buffer is concerned.
   [[nodiscard]] std::size_t send_room() const noexcept {

@@ -5,7 +5,9 @@
 // (blind attacks) and RFC 7323 5 (PAWS). One object lives for one segment. (More than 400 lines
 // because the eight steps stand together, in their order.)
 
+#include <tunic/ip/ip_packet.hpp>
 #include <tunic/tcp/acknowledgement.hpp>
+#include <tunic/tcp/ecn.hpp>
 #include <tunic/tcp/handshake.hpp>
 #include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
@@ -21,17 +23,15 @@ class Input {
   using Core = TcpCore<Traits>;
   using Control = ControlBlock<Traits>;
 
-  /// `ce`: it was marked on its way. `segment` may be several in one, of which each but the last
-  /// has `segment_bytes` of payload.
-  Input(Core& core, Control& cb, const TcpSegment& segment, bool ce,
-        std::uint16_t segment_bytes = 0) noexcept
+  /// `segment` came in `packet`, and may be several in one.
+  Input(Core& core, Control& cb, const TcpSegment& segment, const IpPacket& packet) noexcept
       : core_{core},
         cb_{cb},
         snd_{cb.snd},
         rcv_{cb.rcv},
         segment_{segment},
-        segment_bytes_{segment_bytes},
-        ce_{ce} {}
+        packet_{packet},
+        ce_{is_marked(packet.traffic_class)} {}
 
   /// Processes the segment. The control block may be gone afterwards.
   void run() noexcept {
@@ -311,8 +311,8 @@ class Input {
     }
     tune_receive_buffer(core_, cb_);
     const bool had_gap = !rcv_.out_of_order.empty();
-    const auto taken =
-        rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges, segment_bytes_);
+    const auto taken = rcv_.accept(seq, payload, core_.pool, core_.config.max_out_of_order_ranges,
+                                   packet_.segment_bytes, packet_.block);
     measure_round_trip();
     const bool news = take_mark();
     cb_.traffic.took(taken.in_order, core_.now);
@@ -369,7 +369,8 @@ class Input {
   void owe_ack() noexcept {
     constexpr std::size_t most = 64;
     const std::size_t owed =
-        rcv_.acks_owed + std::min(segments_in(segment_.payload.size(), segment_bytes_), most);
+        rcv_.acks_owed +
+        std::min(segments_in(segment_.payload.size(), packet_.segment_bytes), most);
     rcv_.acks_owed = static_cast<std::uint16_t>(std::min<std::size_t>(owed, 0xffff));
     core_.want_output(cb_);
   }
@@ -418,7 +419,7 @@ class Input {
   Sender& snd_;
   Receiver& rcv_;
   const TcpSegment& segment_;
-  const std::uint16_t segment_bytes_;
+  const IpPacket& packet_;
   const bool ce_;           // marked on its way (RFC 3168 5)
   bool overtaken_ = false;  // its stamp is older than TS.Recent, and that is in order
 };

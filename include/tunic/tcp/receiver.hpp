@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <utility>
 
 namespace tunic::inline v0 {
 
@@ -121,9 +122,10 @@ struct Receiver {
   }
 
   /// Takes the in-window part of a payload. The caller has found the segment acceptable. Of several
-  /// segments in one, `segment_bytes` is what each carries.
+  /// segments in one, `segment_bytes` is what each carries. Instead of copying a payload that comes
+  /// next and fills most of the block at `lent`, it may take the block and leave another one there.
   Accepted accept(SeqNum seq, Bytes data, BlockPool& pool, std::uint32_t max_runs,
-                  std::uint16_t segment_bytes = 0) noexcept {
+                  std::uint16_t segment_bytes = 0, Block** lent = nullptr) noexcept {
     Accepted result;
     const std::size_t largest = segment_bytes == 0 ? 0xffff : segment_bytes;
     mss = std::max(mss, static_cast<std::uint16_t>(std::min(data.size(), largest)));
@@ -141,7 +143,7 @@ struct Receiver {
         std::min(data.size(), static_cast<std::size_t>(static_cast<std::uint32_t>(end - seq))));
     if (data.empty()) return result;
     if (seq == nxt) {
-      take_in_order(data, pool, result);
+      take_in_order(data, lent, pool, result);
     } else {
       result.out_of_order = true;
       if (pool.nearly_used_up()) {
@@ -217,8 +219,13 @@ struct Receiver {
   void consume(std::size_t count, BlockPool& pool) noexcept {
     count = std::min(count, queue.size());
     queue.consume(count, pool);
-    tuning.read(count);
-    if (urgent_remaining() == 0) urgent = false;  // the mark must not come back at a wrap-around
+    consumed(count);
+  }
+  /// It has taken the queue's first block over, with all its bytes.
+  [[nodiscard]] Block* take_block() noexcept {
+    Block* const block = queue.pop_block();
+    consumed(block->size());
+    return block;
   }
 
   /// An ACK with these blocks and this edge has left.
@@ -252,8 +259,13 @@ struct Receiver {
   }
 
  private:
-  void take_in_order(Bytes data, BlockPool& pool, Accepted& result) noexcept {
-    std::size_t taken = append(data, pool);
+  void consumed(std::size_t count) noexcept {
+    tuning.read(count);
+    if (urgent_remaining() == 0) urgent = false;  // the mark must not come back at a wrap-around
+  }
+
+  void take_in_order(Bytes data, Block** lent, BlockPool& pool, Accepted& result) noexcept {
+    std::size_t taken = adopt(data, lent, pool) ? data.size() : append(data, pool);
     if (taken < data.size() && !out_of_order.empty()) {
       // What lies beyond the hole must not keep the hole from being filled (RFC 2018 8 allows it).
       out_of_order.clear(pool);
@@ -284,6 +296,21 @@ struct Receiver {
 
   [[nodiscard]] std::size_t room(std::size_t bound) const noexcept {
     return bound - std::min(bound, queue.size());
+  }
+
+  // A block that would be half empty is copied from: what is held counts by its capacity.
+  bool adopt(Bytes data, Block** lent, BlockPool& pool) noexcept {
+    if (lent == nullptr || 2 * data.size() < (*lent)->capacity || pool.under_pressure())
+      return false;
+    const std::size_t begin = (*lent)->offset_of(data);
+    if (begin == (*lent)->capacity) return false;
+    Block* const other = pool.allocate((*lent)->capacity);
+    if (other == nullptr) return false;
+    Block* const block = std::exchange(*lent, other);
+    block->begin = static_cast<std::uint32_t>(begin);
+    block->end = static_cast<std::uint32_t>(begin + data.size());
+    queue.append_block(block);
+    return true;
   }
 
   std::size_t append(Bytes data, BlockPool& pool) noexcept {

@@ -72,9 +72,7 @@ class TcpLayer : public TcpCore<Traits> {
     if (Control* cb = this->find(key)) {
       cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
       cb->traffic.received(segment, segments);
-      return Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class),
-                           packet.segment_bytes}
-          .run();
+      return Input<Traits>{*this, *cb, segment, packet}.run();
     }
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
     if (TimeWaitEntry* entry = this->time_wait.find(key)) {
@@ -93,8 +91,7 @@ class TcpLayer : public TcpCore<Traits> {
                        asks_for_ecn(segment.flags)};
     if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment)) {
       cb->traffic.received(segment, segments);
-      Input<Traits>{*this, *cb, segment, is_marked(packet.traffic_class), packet.segment_bytes}
-          .run();
+      Input<Traits>{*this, *cb, segment, packet}.run();
     }
   }
 

@@ -67,26 +67,52 @@ class UserCalls {
   }
 
   IoResult send(Bytes bytes) noexcept {
-    if (cb_.error != Errc::none) return {0, cb_.error};
-    const bool opening = cb_.state == TcpState::syn_sent || cb_.state == TcpState::syn_received;
-    if (cb_.snd.fin_queued || cb_.closing || !(opening || can_send(cb_.state)))
-      return {0, Errc::broken_pipe};
+    if (const Errc why = closed_for_sending(); why != Errc::none) return {0, why};
     tune_send_buffer(core_, cb_);
     const Bytes fitting = bytes.first(std::min(bytes.size(), cb_.snd.room()));
     const std::size_t taken =
         cb_.snd.queue.append(fitting.first(std::min(fitting.size(), memory_room())), core_.pool);
-    if (taken != 0 && !opening) core_.want_output(cb_);
-    cb_.snd.short_write = cb_.snd.short_write || taken != bytes.size();
-    // What keeps waiting data back, the last turn has seen.
-    if (cb_.limits.current() != SendLimit::window) note_limit(core_, cb_);
-    if (taken == bytes.size()) return {taken, Errc::none};
-    if (taken == fitting.size()) return {taken, Errc::would_block};
-    if (cb_.snd.queue.empty()) {  // no acknowledgement will come to say that there is room
-      cb_.deadlines.cork = std::min(cb_.deadlines.cork, core_.now + core_.config.cork_timeout);
-      core_.arm(cb_);
+    return sent(taken, bytes.size(), taken < fitting.size());
+  }
+
+  IoResult send_owned(Bytes bytes, std::uint64_t token) noexcept {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    if (const Errc why = closed_for_sending(); why != Errc::none) return {0, why};
+    tune_send_buffer(core_, cb_);
+    const bool fits = cb_.snd.room() != 0 && bytes.size() <= most - cb_.snd.queue.size();
+    if (bytes.empty() || !fits) return sent(0, bytes.size(), false);
+    Block* const block = core_.pool.wrap(bytes, token);
+    if (block == nullptr) return sent(0, bytes.size(), true);
+    cb_.snd.queue.append_block(block);
+    return sent(bytes.size(), bytes.size(), false);
+  }
+
+  IoResult splice(UserCalls from, std::size_t most) noexcept {
+    if (const Errc why = closed_for_sending(); why != Errc::none) return {0, why};
+    tune_send_buffer(core_, cb_);
+    ByteQueue& source = from.cb_.rcv.queue;
+    const std::size_t wanted = std::min(most, source.size());
+    std::size_t moved = 0;
+    bool refused = false;
+    while (moved < wanted && !refused) {
+      const std::size_t fitting = std::min(wanted - moved, cb_.snd.room());
+      if (fitting == 0) break;
+      // A block that is half empty stays: what is held counts by its capacity.
+      const Block& first = source.front_block();
+      if (first.size() <= fitting && 2 * first.size() >= first.capacity) {
+        moved += first.size();
+        cb_.snd.queue.append_block(from.cb_.rcv.take_block());
+        continue;
+      }
+      const Bytes piece = first.bytes().first(std::min(first.size(), fitting));
+      const std::size_t taken =
+          cb_.snd.queue.append(piece.first(std::min(piece.size(), memory_room())), core_.pool);
+      refused = taken < piece.size();
+      moved += taken;
+      from.cb_.rcv.consume(taken, core_.pool);
     }
-    reclaim_stalled<Traits>(core_, &cb_);
-    return {taken, Errc::no_memory};
+    from.consume(0);
+    return sent(moved, wanted, refused);
   }
 
   IoResult send_urgent(Bytes bytes) noexcept {
@@ -99,9 +125,7 @@ class UserCalls {
   }
 
   [[nodiscard]] std::size_t send_room() const noexcept {
-    const bool open = cb_.state == TcpState::syn_sent || cb_.state == TcpState::syn_received ||
-                      can_send(cb_.state);
-    return open && !cb_.snd.fin_queued ? cb_.snd.room() : 0;
+    return (opening() || can_send(cb_.state)) && !cb_.snd.fin_queued ? cb_.snd.room() : 0;
   }
 
   void shutdown_send() noexcept {
@@ -182,6 +206,32 @@ class UserCalls {
   }
 
  private:
+  [[nodiscard]] bool opening() const noexcept {
+    return cb_.state == TcpState::syn_sent || cb_.state == TcpState::syn_received;
+  }
+  [[nodiscard]] Errc closed_for_sending() const noexcept {
+    if (cb_.error != Errc::none) return cb_.error;
+    const bool open = opening() || can_send(cb_.state);
+    return cb_.snd.fin_queued || cb_.closing || !open ? Errc::broken_pipe : Errc::none;
+  }
+
+  // So many bytes of those that were wanted are in the send queue now; fewer than all for want of
+  // memory (`refused`) or of room.
+  IoResult sent(std::size_t taken, std::size_t wanted, bool refused) noexcept {
+    if (taken != 0 && !opening()) core_.want_output(cb_);
+    cb_.snd.short_write = cb_.snd.short_write || taken != wanted;
+    // What keeps waiting data back, the last turn has seen.
+    if (cb_.limits.current() != SendLimit::window) note_limit(core_, cb_);
+    if (taken == wanted) return {taken, Errc::none};
+    if (!refused) return {taken, Errc::would_block};
+    if (cb_.snd.queue.empty()) {  // no acknowledgement will come to say that there is room
+      cb_.deadlines.cork = std::min(cb_.deadlines.cork, core_.now + core_.config.cork_timeout);
+      core_.arm(cb_);
+    }
+    reclaim_stalled<Traits>(core_, &cb_);
+    return {taken, Errc::no_memory};
+  }
+
   [[nodiscard]] std::size_t memory_room() const noexcept {
     constexpr std::size_t least = BlockPool::least_share;
     if (!core_.pool.nearly_used_up()) return cb_.snd.room();
