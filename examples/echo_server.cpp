@@ -6,6 +6,7 @@
 #include <tunic/tunic.hpp>
 #include <tunic/wire/text.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +27,7 @@ constexpr const char* usage = R"(usage: echo_server [option...]
   --host CIDR     the kernel's address on it, with its prefix (10.99.0.1/24)
   --address IP    the address to answer on, another one of that prefix (10.99.0.2)
   --port N        the port to listen on (7)
+  --busy-poll US  look for packets so many microseconds after the last one before sleeping (0)
   --trace         print every packet
 SIGINT and SIGTERM close all connections and end the server; a second one ends it at once.
 )";
@@ -35,6 +37,7 @@ struct Settings {
   std::optional<IpCidr> host = "10.99.0.1/24"_cidr;
   std::optional<IpAddress> address = "10.99.0.2"_ip;
   std::uint16_t port = 7;
+  std::chrono::microseconds busy_poll{};
   bool trace = false;
 };
 
@@ -43,9 +46,15 @@ bool take(Settings& settings, const std::string& option, const std::string& valu
   if (option == "--tun") return !(settings.tun = value).empty();
   if (option == "--host") return (settings.host = IpCidr::parse(value)).has_value();
   if (option == "--address") return (settings.address = IpAddress::parse(value)).has_value();
+  const int number = std::atoi(value.c_str());
+  const bool natural = number >= 0 && std::to_string(number) == value;
+  if (option == "--busy-poll") {
+    settings.busy_poll = std::chrono::microseconds{number};
+    return natural;
+  }
   if (option != "--port") throw std::invalid_argument{"there is no " + option + ", see --help"};
-  settings.port = static_cast<std::uint16_t>(std::atoi(value.c_str()));
-  return settings.port != 0 && std::to_string(settings.port) == value;
+  settings.port = static_cast<std::uint16_t>(number);
+  return natural && settings.port != 0 && settings.port == number;
 }
 
 // Sends back what has come. What the send queue does not take stays unread: the window closes.
@@ -63,11 +72,13 @@ void run(Device device, const Settings& settings, int signals) {
   }
   std::unordered_map<std::uint32_t, TcpConnection> peers;  // by their slots in the stack
   const SteadyClock clock;
+  Instant busy_until{};
   for (bool open = true; open || !stack.idle();) {
     epoll_event ready{};
-    epoll_wait(loop, &ready, 1, stack.wait_ms(clock.now()));
+    const bool busy = clock.now() < busy_until;
+    epoll_wait(loop, &ready, 1, busy ? 0 : stack.wait_ms(clock.now()));
     const Instant now = clock.now();
-    stack.poll(now);
+    if (stack.poll(now).packets != 0) busy_until = now + settings.busy_poll;
     if (stack.device_status() == DeviceStatus::failed) throw std::runtime_error{"TUN device gone"};
     while (auto peer = listener.accept()) peers.emplace(peer->id().slot, std::move(*peer));
     while (const auto event = stack.next_event()) {
