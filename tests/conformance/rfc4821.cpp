@@ -87,6 +87,9 @@ TEST_CASE("a path that swallows large packets is found out at the second time-ou
   CHECK(hole.stats().timeouts == timeouts);
   CHECK(hole.stats().black_holes == 1);
   CHECK(hole.stats().path_mtu_reports == 0);
+  const TcpInfo info = hole.connection.info();
+  CHECK(info.total_retransmissions == hole.stats().retransmissions);
+  CHECK(info.bytes_sent == 30'000 + info.bytes_retrans);
   // From then on nothing is lost.
   const auto resent = hole.stats().retransmissions;
   hole.write(30'000);

@@ -245,3 +245,31 @@ TEST_CASE("a device with a senseless MTU, or one that never settles, does not ha
     CHECK(connection.state() == TcpState::syn_sent);
   }
 }
+
+TEST_CASE("a pause counts once, however often the device refuses what follows it",
+          "[tcp][sending]") {
+  Server server{{.sack = true, .timestamp = 5000U}};
+  auto& [host, listener, peer, connection] = server;
+  (void)listener;
+  const auto deliver = [&] {
+    for (const Decoded& packet : host.take_all()) {
+      if (packet.tcp->payload.empty()) continue;
+      peer.learn(*packet.tcp);
+      peer.acknowledge();
+    }
+  };
+  connection.send(as_bytes(std::string(200'000, 'x')));
+  host.turn();
+  for (int i = 0; i < 4; ++i) {
+    host.advance(50ms);
+    deliver();
+  }
+  while (connection.unacknowledged_bytes() != 0) deliver();
+  const std::uint32_t before = connection.info().snd_cwnd;
+  REQUIRE(before > 4 * 14'480);
+  host.advance(6min);
+  host.stack.device().set_status(DeviceStatus::would_block);
+  connection.send(as_bytes("more"));
+  for (int i = 0; i < 10; ++i) host.turn();
+  CHECK(connection.info().snd_cwnd == before / 2);  // five minutes: RFC 7661 4.4.3
+}

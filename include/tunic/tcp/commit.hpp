@@ -58,7 +58,12 @@ class Commit {
   /// The device has accepted a plan.
   static void accepted(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
     ++core.stats.tcp.segments_out;
-    cb.traffic.sent(plan.payload_length, plan.kind == SegmentKind::resend);
+    const bool again = repeats(cb, plan);
+    cb.traffic.sent(plan.payload_length, again);
+    if (again) {
+      ++core.stats.tcp.retransmissions;
+      ++cb.snd.retransmissions;
+    }
     switch (plan.kind) {
       case SegmentKind::syn:
         commit_syn(core, cb);
@@ -104,6 +109,11 @@ class Commit {
   }
 
  private:
+  static bool repeats(const Control& cb, const SegmentPlan& plan) noexcept {
+    return plan.kind == SegmentKind::resend || plan.kind == SegmentKind::copy ||
+           (plan.kind == SegmentKind::syn && cb.snd.nxt != cb.snd.iss);
+  }
+
   static void settle_pacing(Core& core, Control& cb, Blocked blocked) noexcept {
     Sender& snd = cb.snd;
     if (blocked != Blocked::pacing) {
@@ -131,7 +141,6 @@ class Commit {
       snd.progress_at = core.now;
       cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
     } else {
-      ++core.stats.tcp.retransmissions;
       snd.timing = false;
     }
     if (cb.deadlines.retransmit == never)
@@ -172,6 +181,7 @@ class Commit {
     if (snd.pacer.on()) snd.pacer.sent(plan.payload_length);
     snd.force = false;
     snd.last_sent = core.now;
+    snd.idle_told = false;
     if (cb.deadlines.retransmit == never || snd.persisting) {  // RFC 6298 5.1
       snd.rto_at = core.now + cb.rtt.rto(core.config);
       cb.deadlines.user = Recovery<Traits>{core, cb}.user_deadline();
@@ -184,8 +194,6 @@ class Commit {
   static void commit_resend(Core& core, Control& cb, const SegmentPlan& plan,
                             const SentSegment& stamp) noexcept {
     Sender& snd = cb.snd;
-    ++core.stats.tcp.retransmissions;
-    ++snd.retransmissions;
     snd.timing = false;  // Karn: only an echoed timestamp could tell which of the two arrived
     const SentSegment& before = snd.board[plan.number];
     snd.timed = before.end();
@@ -195,8 +203,7 @@ class Commit {
 
   static void commit_copy(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
     Sender& snd = cb.snd;
-    ++core.stats.tcp.retransmissions;
-    ++snd.retransmissions;
+    if (snd.pacer.on()) snd.pacer.sent(plan.payload_length);
     snd.undo.sent_again(plan.segment.seq + plan.payload_length, core.timestamp(cb),
                         core.timestamp(cb));
     snd.copy_due = 0;

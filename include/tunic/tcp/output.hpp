@@ -77,10 +77,12 @@ class Output {
  private:
   // RFC 5681 4.1: after an idle time of more than one RTO the window is as at the start.
   void restart_after_idle() noexcept {
-    const Sender& snd = cb_.snd;
+    Sender& snd = cb_.snd;
     if (snd.outstanding() || !snd.has_work() || snd.last_sent == Instant{}) return;
+    if (snd.idle_told) return;  // but the device, or the peer's window, refused what was to follow
     if (snd.pacer.waiting()) return;  // the pause is not the application's
     if (core_.now - snd.last_sent <= cb_.rtt.rto(core_.config)) return;
+    snd.idle_told = true;
     cb_.congestion.on_idle(core_.now - snd.last_sent, cb_.rtt.rto(core_.config),
                            Recovery<Traits>{core_, cb_}.initial_window());
   }

@@ -92,6 +92,7 @@ struct Sender {
   bool urgent = false;       // `up` is ahead of what has been acknowledged
   bool persisting = false;   // the retransmission timer runs as persist timer
   bool probe = false;        // a window probe is due
+  bool idle_told = false;    // to the congestion controller, since data last left
   bool force = false;        // send what fits, however little (SWS override, cork time-out)
   bool short_write = false;  // `send` took less than it was given: tell when there is room
 
