@@ -238,6 +238,25 @@ TEST_CASE("a copy keeps within a window that has shrunk", "[conformance][4821-01
   CHECK(hole.stats().black_holes == 0);
 }
 
+TEST_CASE("a copy that the device had no room for keeps within a window that has shrunk since",
+          "[conformance][4821-01]") {
+  const auto [window, copies] = GENERATE(table<std::uint16_t, std::size_t>({{1200, 1}, {1000, 0}}));
+  Hole hole{1500, false};
+  hole.dead = true;
+  hole.write(30'000);
+  while (hole.stats().timeouts < 1) hole.run(10ms);
+  hole.host.stack.device().set_capacity(1);
+  while (hole.stats().timeouts < 2) hole.host.advance(10ms);
+  CHECK(matches(hole.host.take(), expect.payload_size(1460)));
+  hole.host.stack.device().set_capacity(0);
+  hole.host.inject(hole.peer.segment().window(window));
+  hole.host.stack.device().set_capacity(1000);
+  hole.host.turn();
+  const auto packets = hole.host.take_all();
+  CHECK(packets.size() == copies);
+  for (const Decoded& packet : packets) CHECK(matches(packet, expect.payload_size(1160)));
+}
+
 TEST_CASE("finding out can be switched off", "[conformance][4821-01]") {
   StackConfig config = host_config();
   config.tcp.black_hole_detection = false;

@@ -232,6 +232,33 @@ TEST_CASE("the device's MTU bounds what the path carries, and comes back", "[tcp
   CHECK(one.path_mtu() == 9000);
 }
 
+TEST_CASE("what others know does not raise what a connection has found", "[tcp][path_mtu]") {
+  StackConfig config = host_config();
+  config.tcp.max_path_mtus = 8;
+  World world{config};
+  auto one = world.connect(40001);
+  one.write();
+  one.report(1300);
+  one.sent();
+  for (std::uint8_t i = 0; i < 8; ++i) {  // which are remembered in its place
+    world.host.advance(1ms);
+    auto another =
+        world.connect(40001, IpAddress::v4(10, 0, 0, static_cast<std::uint8_t>(100 + i)));
+    another.write();
+    another.report(600);
+    world.host.forget_sent();
+  }
+  auto two = world.connect(40002);
+  CHECK(two.path_mtu() == 1500);
+  two.write();
+  two.report(1400);
+  CHECK(two.path_mtu() == 1400);
+  world.host.forget_sent();
+  one.deliver();
+  CHECK(largest(one.write()) == 1300);
+  CHECK(one.path_mtu() == 1300);
+}
+
 TEST_CASE("what one connection finds again holds longer for all", "[tcp][path_mtu]") {
   World world;
   auto one = world.connect(40001);
