@@ -68,6 +68,15 @@ class Namespace {
   std::ifstream devices_;
 };
 
+/// A TCP socket with CUBIC, which what it accepts has too: a namespace takes the default of the
+/// machine, and may choose only from what that allows.
+inline int tcp_socket(int flags = 0) {
+  const int fd = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), "socket");
+  constexpr std::string_view cubic = "cubic";
+  must(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic.data(), cubic.size()), "TCP_CONGESTION");
+  return fd;
+}
+
 enum class Role : std::uint8_t { send, receive };
 
 inline sockaddr_in ipv4_address(std::uint32_t bits, std::uint16_t port) {
@@ -117,16 +126,13 @@ class KernelEnd {
   }
 
  private:
-  // With CUBIC: a namespace takes the default of the machine, and may choose only from what that
-  // allows. Its calls wait no longer than it may take to notice that all is over. What it accepts
-  // is as it is.
+  // Its calls wait no longer than it may take to notice that all is over. What it accepts is as it
+  // is.
   static int make_socket() {
-    const int fd = must(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+    const int fd = tcp_socket();
     const timeval patience{0, 100'000};
     for (const int direction : {SO_RCVTIMEO, SO_SNDTIMEO})
       must(setsockopt(fd, SOL_SOCKET, direction, &patience, sizeof patience), "setsockopt");
-    constexpr std::string_view cubic = "cubic";
-    must(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic.data(), cubic.size()), "TCP_CONGESTION");
     return fd;
   }
 

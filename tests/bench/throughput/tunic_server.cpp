@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// The server under test: echo, discard and source on a TUN device, in an epoll loop, as a program
+// that uses tunic has it. usage: tunic_server TUN HOST_CIDR ADDRESS [plain]; `plain`: no offload.
+
+#include "services.hpp"
+#include <tunic/tunic.hpp>
+
+#include <array>
+#include <cstdio>
+#include <exception>
+#include <stdexcept>
+#include <string_view>
+#include <sys/epoll.h>
+#include <utility>
+#include <vector>
+
+using namespace tunic;
+
+namespace {
+
+class Server {
+ public:
+  Server(TunDevice device, const IpAddress& address)
+      : stack_{std::move(device), {.addresses = {address}}},
+        listeners_{listen(bench::echo_port), listen(bench::discard_port),
+                   listen(bench::source_port)} {}
+
+  void run() {
+    const int loop = epoll_create1(EPOLL_CLOEXEC);
+    epoll_event wanted{.events = EPOLLIN | EPOLLOUT | EPOLLET, .data = {}};
+    epoll_ctl(loop, EPOLL_CTL_ADD, stack_.device().native_handle(), &wanted);
+    const SteadyClock clock;
+    while (stack_.device_status() != DeviceStatus::failed) {
+      epoll_event ready{};
+      epoll_wait(loop, &ready, 1, stack_.wait_ms(clock.now()));
+      const Instant now = clock.now();
+      stack_.poll(now);
+      accept();
+      while (const auto event = stack_.next_event()) serve(peers_[event->id.slot]);
+      stack_.flush(now);
+    }
+    throw std::runtime_error{"TUN device gone"};
+  }
+
+ private:
+  TcpListener listen(std::uint16_t port) {
+    return stack_.listen(
+        {.port = port, .backlog = 1024, .syn_backlog = 1024, .connection = {.no_delay = true}});
+  }
+
+  void accept() {
+    for (TcpListener& listener : listeners_) {
+      while (auto peer = listener.accept()) {
+        const std::size_t slot = peer->id().slot;
+        if (slot >= peers_.size()) peers_.resize(slot + 1);
+        peers_[slot] = std::move(*peer);
+      }
+    }
+  }
+
+  void serve(TcpConnection& peer) {
+    switch (peer.local().port) {
+      case bench::echo_port:
+        echo(peer);
+        break;
+      case bench::discard_port:
+        peer.consume(peer.readable_bytes());
+        break;
+      case bench::source_port:
+        while (peer.send(block_).bytes == block_.size()) {
+        }
+        break;
+    }
+    if (peer.at_end() || peer.error() != Errc::none) peer = {};
+  }
+
+  // What the send queue does not take stays unread: the window closes.
+  static void echo(TcpConnection& peer) {
+    for (Bytes view = peer.readable(); !view.empty(); view = peer.readable()) {
+      const std::size_t taken = peer.send(view).bytes;
+      peer.consume(taken);
+      if (taken < view.size()) return;
+    }
+  }
+
+  Stack<TunDevice> stack_;
+  std::array<TcpListener, 3> listeners_;
+  std::vector<TcpConnection> peers_;  // by their slots in the stack
+  bench::Pattern pattern_;
+  Bytes block_ = std::as_bytes(pattern_.at(0));
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc < 4) throw std::invalid_argument{"usage: tunic_server TUN HOST_CIDR ADDRESS [plain]"};
+  const auto host = IpCidr::parse(argv[2]);
+  const auto address = IpAddress::parse(argv[3]);
+  if (!host || !address) throw std::invalid_argument{"no such address"};
+  Server server{TunDevice::open({.name = argv[1],
+                                 .offload = argc == 4 || std::string_view{argv[4]} != "plain",
+                                 .host_address = *host}),
+                *address};
+  std::puts("ready");
+  std::fflush(stdout);
+  server.run();
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "tunic_server: %s\n", error.what());
+  return 1;
+}
