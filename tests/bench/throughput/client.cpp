@@ -34,7 +34,7 @@ loads
   connect   connects, exchanges a byte and closes, over and over
 options
   --connections N   at a time, for exchange and connect (1)
-  --seconds S       measured (1.5), after 0.4 that are not
+  --seconds S       measured (1.5), after as long, or 0.4, that is not
   --server PID      whose CPU time is told too
   --sources A,N     connects from N addresses, the first of them A
 )";
@@ -94,7 +94,8 @@ struct CpuTime {
 // The span that counts: it begins after a while, and ends by itself.
 class Span {
  public:
-  explicit Span(const Settings& settings) : settings_{settings}, begin_{now() + 0.4} {}
+  explicit Span(const Settings& settings)
+      : settings_{settings}, begin_{now() + std::min(settings.seconds, 0.4)} {}
 
   // Whether it is over. Calls `restart` when it begins: what was counted before does not count.
   template <class Restart>
