@@ -110,6 +110,7 @@ class Bench:
         self.raw = {}  # (placement, load, plain) -> Gbit/s
         self.servers = {}
         self.skipped = []
+        self.failures = []
 
     def program(self, name):
         return self.options.build / "tests" / f"tunic_throughput_{name}"
@@ -120,7 +121,7 @@ class Bench:
             if not re.search(self.options.sides, side.name):
                 continue
             if not self.program(side.program).exists():
-                self.skipped.append(f"{side.name}: not built, its library is missing (liblwip-dev)")
+                self.skipped.append(f"*** SKIPPED: {side.name} was not built, its library is missing (liblwip-dev)")
                 continue
             self.servers[side] = Server(side, number, self.program(side.program))
 
@@ -134,8 +135,13 @@ class Bench:
                         rate = self.raw_rate(load, cpus, plain)
                         self.raw.setdefault((placement, load, plain), []).append(rate)
             sides = [side for side in self.servers if side.bulk_echo or load.name != "bulk echo"]
-            for side in sides if repeat % 2 == 0 else reversed(sides):
-                result = self.measure(load, side, *cpus)
+            for side in sides if repeat % 2 == 0 else sides[::-1]:
+                try:
+                    result = self.measure(load, side, *cpus)
+                except (RuntimeError, OSError) as error:
+                    self.failures.append(f"{placement}, {load.name}, {side.name}: {error}")
+                    del self.servers[side]
+                    continue
                 self.runs.setdefault((placement, load, side), []).append(result)
                 if not self.options.quiet:
                     print(f"{placement:5} {load.name:13} {side.name:15} {result['rate']:12.2f} {load.unit}"
@@ -250,12 +256,11 @@ class Bench:
             if found and not found[1] and found[0] < least:
                 yield f"{what[0]}, {what[1]}, {what[2]} / {what[3]}: {found[0]:.2f}, claimed {least}"
 
-    def doubts(self):
-        yield from self.skipped
+    def doubt(self):
         disturbed = sum(run["disturbed"] for runs in self.runs.values() for run in runs)
-        if disturbed:
-            total = sum(map(len, self.runs.values()))
-            yield f"other programs ran during {disturbed} of {total} runs; medians leave them out where most were quiet"
+        total = sum(map(len, self.runs.values()))
+        return disturbed and (f"other programs ran during {disturbed} of {total} runs, "
+                              "which medians leave out where most were quiet")
 
     def json(self):
         ratios = [{"load": load.name, "placement": placement, "side": pair[0], "against": pair[1],
@@ -287,9 +292,12 @@ def ip(*arguments):
 def call(command, patience, cpu=None):
     """The line of JSON that a program prints."""
     pin = None if cpu is None else (lambda: os.sched_setaffinity(0, {cpu}))
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=patience, preexec_fn=pin)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience, preexec_fn=pin)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError("did not end") from error
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}: exit code {done.returncode}")
+        raise RuntimeError(done.stderr.strip())
     return json.loads(done.stdout)
 
 
@@ -351,19 +359,21 @@ def main():
     bench = Bench(options)
     bench.start()
     bench.run()
+    for line in bench.skipped + [f"FAILED: {failure}" for failure in bench.failures]:
+        print(line)
     if options.check:
-        return 0
+        return 1 if bench.failures else 0
     print(f"\nmedians of {options.repeats} runs of {options.seconds:g} s")
     bench.tables()
     print()
     if options.json:
         options.json.write_text(json.dumps(bench.json(), indent=1) + "\n")
-    for doubt in bench.doubts():
+    if doubt := bench.doubt():
         print(f"doubtful: {doubt}")
     broken = list(bench.broken_claims())
     for claim in broken:
         print(f"BELOW THE CLAIM: {claim}")
-    return 1 if broken else 0
+    return 1 if broken or bench.failures else 0
 
 
 if __name__ == "__main__":
