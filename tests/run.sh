@@ -76,6 +76,7 @@ run_rest() {
   stage "valgrind" valgrind --quiet --error-exitcode=1 --leak-check=full \
     build/g++-Debug/tests/tunic_unit
   [[ ! -x tests/fuzz/run.sh ]] || stage "fuzzing, ten minutes" tests/fuzz/run.sh 600
+  stage "instructions" tests/bench/instructions
   [[ ! -x tests/bench/run ]] || stage "benchmarks" tests/bench/run
 }
 
@@ -166,11 +167,13 @@ basic_needs=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config python3
   header-catch2:catch2 header-boost:libboost1.81-dev)
 matrix_needs=(clang++:clang clang-format:clang-format clang-tidy:clang-tidy
   clang-fuzzer:libclang-rt-dev)
-full_needs=(valgrind:valgrind)
+full_needs=(valgrind:valgrind header-benchmark:libbenchmark-dev header-lwip:liblwip-dev)
 
 found() {
   case $1 in
     header-catch2) has '<catch2/catch_all.hpp>' || has '<catch2/catch.hpp>' ;;
+    header-benchmark) has '<benchmark/benchmark.h>' ;;
+    header-lwip) [[ -e /usr/include/lwip/lwip/tcp.h ]] ;;
     header-boost) has '<boost/version.hpp>' 'BOOST_VERSION >= 108100' ;;
     clang-fuzzer) [[ -e $(clang++ -print-file-name="libclang_rt.fuzzer-$(uname -m).a") ]] ;;
     *) command -v "$1" >/dev/null ;;
