@@ -8,6 +8,7 @@
 
 #include "raw_tun.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -97,7 +98,7 @@ template <class Move>
 double rate(double seconds, Move move) {
   using Seconds = std::chrono::duration<double>;
   std::size_t bytes = 0;
-  const auto warm = steady_clock::now() + Seconds{0.2};
+  const auto warm = steady_clock::now() + Seconds{std::min(seconds, 0.2)};
   while (steady_clock::now() < warm) move();
   const auto begin = steady_clock::now();
   auto now = begin;
