@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The load: kernel sockets, one thread. Prints one line of JSON. See usage below.
+// The load: kernel sockets, one thread. Prints one line of JSON. See usage below. (More than 400
+// lines because the loads stand together with the few things that all of them do.)
 
 #include "../kernel_tcp.hpp"
 #include "services.hpp"
