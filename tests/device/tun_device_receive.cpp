@@ -81,6 +81,30 @@ TEST_CASE("the block is kept between calls and given back at the end", "[device]
   CHECK(fixture.pool.used_bytes() == 0);
 }
 
+TEST_CASE("a packet that lies alone may be taken with its block, for another one",
+          "[device][tun]") {
+  Fixture fixture{{.mtu_bytes = 65535}};
+  fixture.kernel.reads = {{packet(60'000, 1)}};
+  REQUIRE(fixture.receive().count == 1);
+  REQUIRE(fixture.batch[0].block != nullptr);
+  Block* const other = fixture.pool.allocate(BlockPool::largest_capacity);
+  Block* const taken = std::exchange(*fixture.batch[0].block, other);
+  CHECK(taken->offset_of(fixture.batch[0].bytes) < taken->capacity);
+  fixture.kernel.reads.push_back({packet(60'000, 2)});
+  REQUIRE(fixture.receive().count == 1);
+  CHECK(other->offset_of(fixture.batch[0].bytes) < other->capacity);
+  CHECK(taken->data()[100] == std::byte{1});
+  fixture.pool.release(taken);
+}
+
+TEST_CASE("a block that holds several packets is not to be taken", "[device][tun]") {
+  Fixture fixture;
+  fixture.kernel.reads = {{packet(1000, 1)}, {packet(1000, 2)}};
+  REQUIRE(fixture.receive().count == 2);
+  CHECK(fixture.batch[0].block == nullptr);
+  CHECK(fixture.batch[1].block == nullptr);
+}
+
 TEST_CASE("a stack over its budget still receives", "[device][tun]") {
   Fixture fixture;
   CHECK(fixture.receive().count == 0);

@@ -175,9 +175,8 @@ class BasicTunDevice {
       const Bytes bytes = room.first(size - std::min(size, framing().prefix_bytes()));
       const auto packet = accept(prefix, bytes, bytes.size() == room.size());
       if (!packet) continue;
-      batch[count] = *packet;
-      batch[count].block = &block_;
-      batch[0].block = ++count == 1 ? &block_ : nullptr;
+      batch[count++] = *packet;
+      batch[0].block = count == 1 ? &block_ : nullptr;
       // Headers that start at an address divisible by 16 cost less to read.
       room = room.subspan(std::min((bytes.size() + 15) / 16 * 16, room.size()));
     }
