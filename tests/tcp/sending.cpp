@@ -249,8 +249,9 @@ TEST_CASE("a device with a senseless MTU, or one that never settles, does not ha
 TEST_CASE("a pause counts once, however often the device refuses what follows it",
           "[tcp][sending]") {
   Server server{{.sack = true, .timestamp = 5000U}};
-  auto& [host, listener, peer, connection] = server;
-  (void)listener;
+  auto& host = server.host;
+  auto& peer = server.peer;
+  auto& connection = server.connection;
   const auto deliver = [&] {
     for (const Decoded& packet : host.take_all()) {
       if (packet.tcp->payload.empty()) continue;
