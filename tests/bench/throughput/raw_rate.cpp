@@ -7,6 +7,7 @@
 // usage: raw_rate read|write TUN HOST_CIDR ADDRESS SECONDS CPU CHILD_CPU [plain]
 
 #include "raw_tun.hpp"
+#include "services.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -44,32 +45,32 @@ int udp_socket(int buffer_option) {
 // How many packets a sender may send: a window, and what the receiver gives back.
 class Credit {
  public:
+  explicit Credit(std::size_t payload_bytes) : window_{bench::window_bytes / payload_bytes} {}
+
   void take() {
     if (left_ == 0) wait();
     --left_;
   }
   void give_one() {
-    if (++received_ % batch != 0) return;
-    const std::uint64_t more = batch;
+    const std::uint64_t more = window_ / 2;
+    if (++received_ % more != 0) return;
     must(static_cast<int>(write(event_, &more, sizeof more)), "write");
   }
 
  private:
-  static constexpr std::uint64_t window = 64;
-  static constexpr std::uint64_t batch = window / 2;
-
   void wait() {
     pollfd waiting{event_, POLLIN, 0};
     if (poll(&waiting, 1, 100) == 0) {
-      left_ = window;  // they were lost
+      left_ = window_;  // they were lost
     } else {
       must(static_cast<int>(read(event_, &left_, sizeof left_)), "read");
     }
   }
 
   int event_ = must(eventfd(0, EFD_CLOEXEC), "eventfd");
-  std::uint64_t left_ = window;  // of the sender, which is in one process
-  std::uint64_t received_ = 0;   // of the receiver, in the other one
+  std::uint64_t window_;
+  std::uint64_t left_ = window_;  // of the sender, which is in one process
+  std::uint64_t received_ = 0;    // of the receiver, in the other one
 };
 
 // A child that works until it is killed, at the latest when this program ends.
@@ -112,7 +113,7 @@ double read_rate(const bench::RawTun& tun, std::uint32_t address, std::size_t pa
   const sockaddr_in to = bench::ipv4_address(address, port);
   must(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to), "connect");
   const std::vector<char> payload(payload_bytes, 'x');
-  Credit credit;
+  Credit credit{payload_bytes};
   const Child sender{child_cpu, [&] {
                        credit.take();
                        send(fd, payload.data(), payload.size(), 0);
@@ -140,7 +141,7 @@ double write_rate(const bench::RawTun& tun, std::uint32_t address, std::uint32_t
   const sockaddr_in at = bench::ipv4_address(host, port);
   must(bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at), "bind");
   std::vector<char> drained(70'000);
-  Credit credit;
+  Credit credit{payload_bytes};
   const Child drain{child_cpu, [&] {
                       recv(fd, drained.data(), drained.size(), 0);
                       credit.give_one();

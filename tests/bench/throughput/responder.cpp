@@ -214,8 +214,8 @@ class Responder {
     headers.tcp.ack_seq = htonl(flow.rcv_nxt);
     headers.tcp.doff = tcp_bytes / 4 & 0xf;
     headers.tcp.th_flags = segment.flags;
-    const std::uint32_t window = tun_.offload() ? 4U << 20 : 512U << 10;
-    headers.tcp.window = htons(static_cast<std::uint16_t>(opens ? 0xffff : window >> window_shift));
+    headers.tcp.window =
+        htons(static_cast<std::uint16_t>(opens ? 0xffff : bench::window_bytes >> window_shift));
     if (opens)  // MSS 1460, NOP, the window scale
       headers.options = {TCPOPT_MAXSEG, 4, 1460 >> 8,   1460 & 0xff, TCPOPT_NOP,
                          TCPOPT_WINDOW, 3, window_shift};
