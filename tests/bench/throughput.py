@@ -368,11 +368,11 @@ def main():
         print(line)
     if options.check:
         return 1 if bench.failures else 0
+    if options.json:
+        options.json.write_text(json.dumps(bench.json(), indent=1) + "\n")
     print(f"\nmedians of {options.repeats} runs of {options.seconds:g} s")
     bench.tables()
     print()
-    if options.json:
-        options.json.write_text(json.dumps(bench.json(), indent=1) + "\n")
     if doubt := bench.doubt():
         print(f"doubtful: {doubt}")
     broken = list(bench.broken_claims())

@@ -18,8 +18,8 @@ inline constexpr std::uint16_t source_port = 19;
 /// What one call writes or reads at most.
 inline constexpr std::size_t block_bytes = std::size_t{256} * 1024;
 
-/// What may be under way where nothing else decides: it fits a second-level cache. With more the
-/// same bytes pass at half the speed.
+/// What may be under way where nothing else decides: it fits a second-level cache. With more of it
+/// the same bytes pass much more slowly.
 inline constexpr std::uint32_t window_bytes = 512 * 1024;
 
 /// Bytes of a stream, which repeat themselves after a prime number of them: no segment is like the
