@@ -33,6 +33,7 @@ class AckTrace {
   void ack(std::uint32_t bytes, bool round_start = false, bool in_recovery = false,
            std::uint32_t lost = 0) {
     const std::uint32_t flight = std::max(controller.cwnd(), bytes);
+    min_rtt_ = std::min(min_rtt_, rtt);
     controller.on_ack({.now = now,
                        .bytes_acked = bytes,
                        .bytes_delivered = bytes,
@@ -42,7 +43,7 @@ class AckTrace {
                        .mss = mss,
                        .rtt = rtt,
                        .srtt = rtt,
-                       .min_rtt = rtt,
+                       .min_rtt = min_rtt_,
                        .round_start = round_start,
                        .window_limited = limited,
                        .in_recovery = in_recovery,
@@ -86,6 +87,9 @@ class AckTrace {
     now += length;
     controller.on_idle(length, std::chrono::seconds{1}, initial_segments * mss);
   }
+
+ private:
+  Duration min_rtt_ = Duration::max();
 };
 
 }  // namespace tunic::test

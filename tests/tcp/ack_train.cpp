@@ -27,7 +27,6 @@ struct Path {
                   .bytes_delivered = mss,
                   .flight_before = flight * mss,
                   .mss = mss,
-                  .srtt = rtt,
                   .min_rtt = rtt,
                   .round_start = round_start,
                   .window_limited = limited,

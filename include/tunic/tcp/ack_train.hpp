@@ -34,9 +34,9 @@ class AckTrain {
     delivered_ += sample.bytes_delivered;
     const std::uint32_t length = end_ - began_;
     if (length < in_microseconds(std::max<Duration>(sample.min_rtt / 6, shortest))) return;
-    bdp_ = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(std::uint64_t{delivered_} * in_microseconds(sample.srtt) / length,
-                                CongestionWindow::largest));
+    bdp_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+        std::uint64_t{delivered_} * in_microseconds(sample.min_rtt) / length,
+        CongestionWindow::largest));
     full_ = full_ || (last_bdp_ != 0 && !grown() && sample.flight_before >= bdp_);
     begin(now);
   }
