@@ -49,7 +49,7 @@ struct Fairness {
   Target least;
 };
 inline constexpr Fairness two_flows_fairness{{0.97, 0.95}, {0.9, 0.85}};
-inline constexpr Fairness eight_flows_fairness{{0.95, 0.95}, {0.92, 0.85}};
+inline constexpr Fairness eight_flows_fairness{{0.95, 0.95}, {0.91, 0.85}};
 inline constexpr Fairness two_flows_short_fairness{{0.97, 0.95}, {0.97, 0.85}};
 inline constexpr Fairness eight_flows_short_fairness{{0.93, 0.88}, {0.92, 0.85}};
 
