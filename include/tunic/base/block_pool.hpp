@@ -71,8 +71,7 @@ struct alignas(16) Block {
   std::uint32_t end = 0;
   std::uint32_t size_class = 0;
 
-  [[nodiscard]] std::byte* data() noexcept { return storage; }
-  [[nodiscard]] const std::byte* data() const noexcept { return storage; }
+  [[nodiscard]] std::byte* data() const noexcept { return storage; }
   /// Where in the storage `bytes` begin; `capacity` if they lie elsewhere.
   [[nodiscard]] std::size_t offset_of(Bytes bytes) const noexcept {
     const auto offset = static_cast<std::size_t>(reinterpret_cast<std::uintptr_t>(bytes.data()) -
@@ -82,7 +81,9 @@ struct alignas(16) Block {
   /// The bytes in use.
   [[nodiscard]] Bytes bytes() const noexcept { return {data() + begin, size()}; }
   /// The storage behind them; none in memory that is somebody else's.
-  [[nodiscard]] MutableBytes room() noexcept { return {data() + end, std::size_t{capacity} - end}; }
+  [[nodiscard]] MutableBytes room() const noexcept {
+    return {data() + end, std::size_t{capacity} - end};
+  }
   [[nodiscard]] std::size_t size() const noexcept { return std::size_t{end} - begin; }
 };
 
