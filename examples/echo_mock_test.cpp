@@ -29,16 +29,8 @@ struct EchoService {
     while (auto peer = listener.accept()) peers.emplace(peer->id().slot, std::move(*peer));
     while (const auto event = host.next_event()) {
       TcpConnection& peer = peers.at(event->id.slot);
-      echo(peer);
+      (void)peer.splice(peer);  // the rest when there is room again
       if (peer.at_end() || peer.error() != Errc::none) peers.erase(event->id.slot);
-    }
-  }
-
-  static void echo(TcpConnection& peer) {
-    for (Bytes view = peer.readable(); !view.empty(); view = peer.readable()) {
-      const std::size_t taken = peer.send(view).bytes;
-      peer.consume(taken);
-      if (taken < view.size()) return;  // the rest when there is room again
     }
   }
 };
