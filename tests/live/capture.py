@@ -86,11 +86,12 @@ FAULTS = (
     "ack_lost_segment",
 )
 FIELDS = ("ip.src", "tcp.flags.ack", "tcp.seq_raw", "tcp.ack_raw", "tcp.len", "tcp.window_size", "ip.checksum.status",
-          "tcp.checksum.status", "tcp.checksum", "_ws.malformed")
+          "tcp.checksum.status", "tcp.checksum", "_ws.malformed", "tcp.options.sack.dsack_le")
 
 
 def analyse(path, lossless=True):
-    """The number of TCP segments from the stack, and how many of what was wrong with whom, as (who, what): count.
+    """The number of TCP segments from the stack; how many of what was wrong with whom, as (who, what): count; how many
+    segments it repeated that the kernel had, by its own word: a machine that stalls calls for such probes.
     One connection is expected. What the kernel did is judged by checksums and malformation only; so is what the stack
     did, unless `lossless`: a link behind the device may lose something."""
     command = ["tshark", "-r", path, "-Y", "ip.proto == 6", "-T", "fields", "-o", "tcp.check_checksum:TRUE",
@@ -100,10 +101,12 @@ def analyse(path, lossless=True):
     wrong = collections.Counter()
     segments = 0
     edge = None  # of the largest window that the kernel offered
+    repeated = {}  # faults by sequence number, until the kernel says that it had those bytes
+    needless = 0
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     with process.stdout:
         for line in process.stdout:
-            (source, has_ack, seq, ack, size, window, ip_sum, tcp_sum, sum_field, malformed,
+            (source, has_ack, seq, ack, size, window, ip_sum, tcp_sum, sum_field, malformed, dsack,
              *faults) = line.rstrip("\n").split("\t")
             by_stack = source == STACK
             who = "stack" if by_stack else "kernel"
@@ -114,16 +117,23 @@ def analyse(path, lossless=True):
             # Linux writes 0xffff for 0, as UDP must; tshark calls it bad, a receiver finds it right.
             wrong[who, "bad TCP checksum"] += tcp_sum != "1" and (by_stack or sum_field != "0xffff")
             if not by_stack:
+                if dsack != "" and repeated.pop(int(dsack), None):
+                    needless += 1
                 offered = int(ack) + int(window)
                 if has_ack == "1" and (edge is None or _after(offered, edge)):
                     edge = offered
                 continue
             segments += 1
             wrong[who, "out of the window"] += edge is not None and _after(int(seq) + int(size), edge)
-            for name, found in zip(FAULTS if lossless else (), faults):
-                wrong[who, name] += found != ""
+            if lossless and (found := [name for name, mark in zip(FAULTS, faults) if mark != ""]):
+                if "spurious_retransmission" in found:  # its acknowledgement crossed it
+                    needless += 1
+                else:
+                    repeated[int(seq)] = found
+    for found in repeated.values():
+        wrong.update(("stack", name) for name in found)
     expect(process.wait(30) == 0, "tshark failed")
-    return segments, +wrong
+    return segments, +wrong, needless
 
 
 def _after(a, b):

@@ -188,6 +188,7 @@ class Server {
                       {"resets_out", stats.tcp.resets_out},
                       {"retransmissions", stats.tcp.retransmissions},
                       {"timeouts", stats.tcp.timeouts},
+                      {"tail_probes", stats.tcp.tail_probes},
                       {"path_mtu_reports", stats.tcp.path_mtu_reports},
                       {"black_holes", stats.tcp.black_holes}})
                     .c_str(),
