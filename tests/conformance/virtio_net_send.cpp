@@ -3,7 +3,6 @@
 // The virtio-net header: what the stack asks a device with offloads to do, and that what goes on a
 // wire is what it would have sent segment by segment.
 #include "../support/offload.hpp"
-#include <tunic/stack/super_segment.hpp>
 
 using namespace tunic;
 using namespace tunic::test;
@@ -128,99 +127,6 @@ TEST_CASE("urgent data leaves segment by segment", "[conformance][VNH-19]") {
   server.host.turn();
   CHECK(server.sent().size() == 5);
   for (const Offload& offload : server.offloads) CHECK(offload.segmentation == Segmentation::none);
-}
-
-TEST_CASE("what is merged differs in nothing but its number", "[conformance][VNH-19][VNH-27]") {
-  SegmentPlan first;
-  first.kind = SegmentKind::data;
-  first.reason = TxReason::data;
-  first.payload_length = 1000;
-  first.segment.flags = TcpFlags::ack;
-  first.segment.seq = SeqNum{0xffffff00};
-  first.segment.ack = SeqNum{7};
-  first.segment.window = 500;
-  first.segment.options.has_timestamps = true;
-  first.segment.options.timestamps = {1, 2};
-  SegmentPlan next = first;
-  next.segment.seq = first.segment.seq + 1000;
-  const DeviceCaps all{.partial_checksums = true,
-                       .tcp_v4_segmentation = true,
-                       .tcp_v6_segmentation = true,
-                       .ecn_segmentation = true};
-  REQUIRE(can_follow(first, first, next, all));
-  SegmentPlan before = first;  // the one in front of `next`
-
-  bool follows = false;
-  SECTION("a shorter one") { next.payload_length = 1, follows = true; }
-  SECTION("PSH and FIN") {
-    next.segment.flags |= TcpFlags::psh | TcpFlags::fin;
-    follows = true;
-  }
-  SECTION("CWR on the first") { first.segment.flags |= TcpFlags::cwr, follows = true; }
-  SECTION("ECE on all") {
-    first.segment.flags |= TcpFlags::ece;
-    next.segment.flags |= TcpFlags::ece;
-    follows = true;
-  }
-  SECTION("but no longer one") { next.payload_length = 1001; }
-  SECTION("nor one behind a shorter one") {
-    before.payload_length = 999;
-    next.segment.seq = before.segment.seq + 999;
-  }
-  SECTION("nor one without payload") { next.payload_length = 0; }
-  SECTION("nor one behind a gap") { next.segment.seq += 1; }
-  SECTION("nor behind an overlap") { next.segment.seq -= 1; }
-  SECTION("another ACK") { next.segment.ack += 1; }
-  SECTION("another window") { next.segment.window += 1; }
-  SECTION("another timestamp") { next.segment.options.timestamps.value = 2; }
-  SECTION("another option") {
-    next.segment.options.sack_count = 1;
-    next.segment.options.sack[0] = {SeqNum{8}, SeqNum{9}};
-  }
-  SECTION("CWR later") { next.segment.flags |= TcpFlags::cwr; }
-  SECTION("ECE later") { next.segment.flags |= TcpFlags::ece; }
-  SECTION("URG") { next.segment.flags |= TcpFlags::urg; }
-  SECTION("URG on all") {
-    first.segment.flags |= TcpFlags::urg;
-    before = first;
-    next.segment.flags |= TcpFlags::urg;
-  }
-  SECTION("SYN before") { first.segment.flags |= TcpFlags::syn; }
-  SECTION("PSH before") { before.segment.flags |= TcpFlags::psh; }
-  SECTION("FIN before") { before.segment.flags |= TcpFlags::fin; }
-  SECTION("a retransmission, whose IP header may differ") {
-    next.kind = SegmentKind::resend;
-    next.reason = TxReason::retransmission;
-  }
-  SECTION("a probe") { next.reason = TxReason::probe; }
-  CHECK(can_follow(first, before, next, all) == follows);
-}
-
-TEST_CASE("CWR is merged only where the device sends it once", "[conformance][VNH-12][VNH-19]") {
-  SegmentPlan first;
-  first.kind = SegmentKind::data;
-  first.payload_length = 100;
-  first.segment.flags = TcpFlags::ack | TcpFlags::cwr;
-  SegmentPlan next = first;
-  next.segment.flags = TcpFlags::ack;
-  next.segment.seq = first.segment.seq + 100;
-  const bool knows_ecn = GENERATE(false, true);
-  const DeviceCaps caps{
-      .partial_checksums = true, .tcp_v4_segmentation = true, .ecn_segmentation = knows_ecn};
-  CHECK(can_follow(first, first, next, caps) == knows_ecn);
-
-  const FlowKey flow{host_ip, peer_ip, 80, 40000};
-  CHECK(tcp_offload(flow, first.segment, 20, 20, 100).ecn);
-  CHECK_FALSE(tcp_offload(flow, next.segment, 20, 20, 100).ecn);
-  // On the wire it is on the first segment alone.
-  const auto packet = testing::segment({host_ip, 80}, {peer_ip, 40000})
-                          .ack(1)
-                          .cwr()
-                          .payload(pattern_text(300))
-                          .packet();
-  const auto segments = on_wire(packet, tcp_offload(flow, first.segment, 20, 20, 100));
-  REQUIRE(segments.size() == 3);
-  for (std::size_t i = 0; i < 3; ++i) CHECK(segments[i].tcp->has(TcpFlags::cwr) == (i == 0));
 }
 
 TEST_CASE("a path of a smaller MTU gets smaller segments at once", "[conformance][VNH-22]") {

@@ -5,9 +5,8 @@
 // device, and commits what it has accepted. A refused segment stays with its connection; a refused
 // stateless reply is dropped and counted.
 //
-// Where the device cuts super-segments, plans that follow each other become one packet. Each is
-// committed by itself all the same: loss recovery knows segments only, and a device that loses this
-// ability gets them one by one.
+// A run of segments is one packet where the device cuts it, else it is cut here. Loss recovery
+// knows segments only, so a device that loses this ability gets what it refused one by one.
 
 #include <tunic/base/bytes.hpp>
 #include <tunic/base/time.hpp>
@@ -59,35 +58,27 @@ class Egress {
 
  private:
   static constexpr std::size_t batch_size = 64;
-  static constexpr std::size_t batch_plans = 256;
   static constexpr std::size_t max_pieces = 23;  // of a payload; a TUN device takes one more
   static constexpr unsigned max_replans = 16;    // of one run: a device that can't settle is full
   static constexpr std::size_t header_room = 60 + tcp_max_header_bytes;
   static constexpr std::byte garbage[1] = {};
   static constexpr int ecn_capable = 2;  // ECT(0), RFC 3168 5
 
-  // A plan of the batch, in the packet with this number.
+  // A plan of the batch, and the packets that it became.
   struct Staged {
     Control* cb = nullptr;
     SegmentPlan plan;
-    std::size_t packet = 0;
+    std::size_t first_packet = 0;
+    std::size_t packets = 0;
     Blocked blocked{};
     bool last = false;  // all that the connection could plan
-  };
-  // The packet that the next plan may join; its pieces stand behind the place for its header.
-  struct Draft {
-    std::size_t first = 0;  // of its plans, the last is the last that was staged
-    std::size_t pieces = 0;
-    std::size_t payload_bytes = 0;
-    bool open = false;
   };
 
   [[nodiscard]] bool stopped() const noexcept {
     return status_ != DeviceStatus::ok && status_ != DeviceStatus::replan;
   }
   [[nodiscard]] bool full() const noexcept {
-    return count_ + (draft_.open ? 1 : 0) == batch_size || staged_count_ == batch_plans ||
-           pieces_used_ + draft_.pieces + max_pieces + 2 > pieces_.size();
+    return count_ == batch_size || pieces_used_ + max_pieces + 2 > pieces_.size();
   }
   [[nodiscard]] MutableBytes header_at(std::size_t i) noexcept {
     return std::span{headers_}.subspan(i * header_room, header_room);
@@ -113,7 +104,7 @@ class Egress {
         if (stopped()) return tcp_.want_output(cb);
         output.emplace(tcp_, cb);
       }
-      const auto plan = output->next();
+      const auto plan = output->next(most_segments(cb));
       if (!plan) break;
       if (stage(cb, *plan)) continue;
       submit();  // what comes next follows what was cut
@@ -128,73 +119,58 @@ class Egress {
     }
   }
 
-  // False when the packet holds less than was planned.
-  bool stage(Control& cb, const SegmentPlan& plan) noexcept {
-    if (!draft_.open || !join(cb, plan)) begin_packet(cb, plan);
-    return staged_[staged_count_ - 1].plan.payload_length == plan.payload_length;
+  // How many segments of a run this batch has room for.
+  [[nodiscard]] std::uint32_t most_segments(const Control& cb) const noexcept {
+    return cuts(cb) ? super_segment_bytes : static_cast<std::uint32_t>(batch_size - count_);
+  }
+  [[nodiscard]] bool cuts(const Control& cb) const noexcept {
+    return caps_.partial_checksums &&
+           (cb.key.local.is_v4() ? caps_.tcp_v4_segmentation : caps_.tcp_v6_segmentation);
   }
 
-  // Puts a plan into the packet of those before it; false, and no change, where it must not be or
-  // does not fit.
-  bool join(Control& cb, const SegmentPlan& plan) noexcept {
-    const Staged& first = staged_[draft_.first];
-    const Staged& before = staged_[staged_count_ - 1];
-    const bool cuts = cb.key.local.is_v4() ? caps_.tcp_v4_segmentation : caps_.tcp_v6_segmentation;
-    if (!cuts || !caps_.partial_checksums || first.cb != &cb) return false;
-    if (!can_follow(first.plan, before.plan, plan, caps_)) return false;
-    const std::size_t headers =
-        ip_header_bytes(cb.key.local) + tcp_min_header_bytes + plan.segment.options.encoded_bytes();
-    if (headers + draft_.payload_bytes + plan.payload_length > super_segment_bytes) return false;
-
-    const std::span<Bytes> all = std::span{pieces_}.subspan(pieces_used_ + 1, max_pieces);
-    const std::span<Bytes> room = all.subspan(draft_.pieces);
-    const std::size_t count = cb.snd.queue.views(plan.payload_offset, plan.payload_length, room);
-    if (total(room.first(count)) != plan.payload_length) return false;
-    draft_.pieces += append_piece(all[draft_.pieces - 1], room.first(count));
-    draft_.payload_bytes += plan.payload_length;
-    staged_[staged_count_++] = {.cb = &cb, .plan = plan, .packet = count_};
-    return true;
+  // False when the packets hold less than was planned, for want of room or of pieces.
+  bool stage(Control& cb, const SegmentPlan& planned) noexcept {
+    Staged& staged = staged_[staged_count_++];
+    staged = {.cb = &cb, .plan = planned, .first_packet = count_};
+    SegmentPlan& plan = staged.plan;
+    const bool whole = plan.segments() == 1 ||
+                       (cuts(cb) && (caps_.ecn_segmentation || !plan.segment.has(TcpFlags::cwr)));
+    std::uint32_t offset = 0;
+    do {
+      const std::uint32_t wanted =
+          whole ? plan.payload_length : std::min(plan.segment_bytes, plan.payload_length - offset);
+      const std::uint32_t added = add_segments(cb, plan, offset, wanted);
+      offset += added;
+      if (added != wanted) break;
+    } while (offset != plan.payload_length && !full());
+    plan.cut(offset);
+    staged.packets = count_ - staged.first_packet;
+    return offset == planned.payload_length;
   }
 
-  void begin_packet(Control& cb, const SegmentPlan& plan) noexcept {
-    finish_packet();
-    Staged& staged = staged_[staged_count_] = {.cb = &cb, .plan = plan, .packet = count_};
+  // Appends a packet with `bytes` of a plan's payload from `offset` on, or with less, when those
+  // lie in more pieces than a packet may have: then as many whole segments as it can hold, or a
+  // part of one. Returns how much it is.
+  std::uint32_t add_segments(const Control& cb, const SegmentPlan& plan, std::uint32_t offset,
+                             std::uint32_t bytes) noexcept {
     const std::span<Bytes> room = std::span{pieces_}.subspan(pieces_used_ + 1, max_pieces);
-    std::size_t pieces = 0;
-    if (plan.payload_length != 0) {
-      pieces = cb.snd.queue.views(plan.payload_offset, plan.payload_length, room);
-      cut_to(staged.plan, room.first(pieces));
+    TcpSegment segment = plan.segment_at(offset, bytes);
+    std::size_t count = 0;
+    if (bytes != 0) {
+      count = cb.snd.queue.views(plan.payload_offset + offset, bytes, room);
+      if (const auto held = static_cast<std::uint32_t>(total(room.first(count))); held != bytes) {
+        bytes = held < plan.segment_bytes ? held : held - held % plan.segment_bytes;
+        count = take_pieces(room.first(count), bytes);
+        segment.flags &= ~(TcpFlags::fin | TcpFlags::psh);
+      }
     } else if (plan.garbage_byte) {
-      room[pieces++] = garbage;
+      room[count++] = garbage;
     }
-    draft_ = {.first = staged_count_++,
-              .pieces = pieces,
-              .payload_bytes = staged.plan.payload_length,
-              .open = true};
-  }
-
-  void finish_packet() noexcept {
-    if (!std::exchange(draft_.open, false)) return;
-    const Staged& first = staged_[draft_.first];
-    const SegmentPlan& last = staged_[staged_count_ - 1].plan;
-    const Control& cb = *first.cb;
-    TcpSegment segment = first.plan.segment;
-    segment.flags |= last.segment.flags;
     const auto traffic_class =
-        static_cast<std::uint8_t>(cb.options.dscp << 2 | (first.plan.ect ? ecn_capable : 0));
-    const bool several = draft_.first + 1 != staged_count_;
-    add_tcp(cb.key, segment, cb.options.ttl, traffic_class, draft_.pieces, first.plan.reason,
-            several ? first.plan.payload_length : 0);
-    draft_.pieces = 0;
-  }
-
-  // A payload in more pieces than a packet may have is sent in part; what the plan says must be
-  // what is sent.
-  static void cut_to(SegmentPlan& plan, std::span<const Bytes> pieces) noexcept {
-    const std::size_t size = total(pieces);
-    if (size == plan.payload_length) return;
-    plan.payload_length = static_cast<std::uint32_t>(size);
-    plan.segment.flags &= ~(TcpFlags::fin | TcpFlags::psh);
+        static_cast<std::uint8_t>(cb.options.dscp << 2 | (plan.ect ? ecn_capable : 0));
+    add_tcp(cb.key, segment, cb.options.ttl, traffic_class, count, plan.reason,
+            bytes > plan.segment_bytes ? plan.segment_bytes : 0);
+    return bytes;
   }
 
   // Appends a packet whose payload pieces stand behind the place for its header in `pieces_`. It is
@@ -234,18 +210,26 @@ class Egress {
 
   // Offers the batch; commits what was accepted and gives the rest back to its connections.
   void submit() noexcept {
-    finish_packet();
     const std::size_t accepted = offer();
-    for (std::size_t i = 0; i < staged_count_; ++i) {
-      Staged& staged = staged_[i];
-      if (staged.packet >= accepted) {
-        Commit<Traits>::refused(tcp_, *staged.cb, staged.plan);
-        continue;
-      }
-      Commit<Traits>::accepted(tcp_, *staged.cb, staged.plan);
-      if (staged.last) Commit<Traits>::settle(tcp_, *staged.cb, staged.blocked);
-    }
+    for (std::size_t i = 0; i < staged_count_; ++i) commit(staged_[i], accepted);
     clear();
+  }
+
+  // So many packets of the batch were accepted.
+  void commit(Staged& staged, std::size_t accepted) noexcept {
+    const std::size_t taken =
+        std::min(accepted - std::min(accepted, staged.first_packet), staged.packets);
+    SegmentPlan& plan = staged.plan;
+    const bool whole = taken == staged.packets;
+    if (taken != 0) {
+      if (!whole) plan.cut(static_cast<std::uint32_t>(taken) * plan.segment_bytes);
+      Commit<Traits>::accepted(tcp_, *staged.cb, plan);
+    }
+    if (!whole) {
+      Commit<Traits>::refused(tcp_, *staged.cb, plan);
+    } else if (staged.last) {
+      Commit<Traits>::settle(tcp_, *staged.cb, staged.blocked);
+    }
   }
 
   std::size_t offer() noexcept {
@@ -347,12 +331,11 @@ class Egress {
   DeviceCaps caps_;
   DeviceStatus status_ = DeviceStatus::ok;
   unsigned replans_ = 0;   // of this run
-  std::size_t count_ = 0;  // packets, without the draft
+  std::size_t count_ = 0;  // packets
   std::size_t staged_count_ = 0;
   std::size_t pieces_used_ = 0;
-  Draft draft_{};
   std::array<TxPacket, batch_size> packets_;
-  std::array<Staged, batch_plans> staged_;
+  std::array<Staged, batch_size> staged_;
   std::array<Bytes, batch_size * 4 + max_pieces + 1> pieces_;
   std::array<std::byte, batch_size * header_room> headers_;
 };

@@ -57,12 +57,13 @@ class Commit {
 
   /// The device has accepted a plan.
   static void accepted(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
-    ++core.stats.tcp.segments_out;
+    const std::uint32_t segments = plan.segments();
+    core.stats.tcp.segments_out += segments;
     const bool again = repeats(cb, plan);
-    cb.traffic.sent(plan.payload_length, again);
+    cb.traffic.sent(plan.payload_length, segments, again);
     if (again) {
-      ++core.stats.tcp.retransmissions;
-      ++cb.snd.retransmissions;
+      core.stats.tcp.retransmissions += segments;
+      cb.snd.retransmissions += segments;
     }
     switch (plan.kind) {
       case SegmentKind::syn:
@@ -149,26 +150,23 @@ class Commit {
 
   static void commit_data(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
     Sender& snd = cb.snd;
-    const SeqNum seq = plan.segment.seq;
-    const SeqNum end = seq + plan.sequence_length();
     if (!snd.outstanding()) snd.progress_at = core.now;
-    note_size(core, cb, plan, end);
-    SentSegment segment;
-    segment.begin = seq;
-    segment.length = static_cast<std::uint16_t>(plan.sequence_length());
-    segment.fin = plan.segment.has(TcpFlags::fin);
-    snd.rate.stamp(segment, snd.in_flight(), core.now);
+    note_size(core, cb, plan);
     if (plan.kind == SegmentKind::resend) {
-      commit_resend(core, cb, plan, segment);
+      commit_segments(core, cb, plan, [&](std::uint32_t i, const SentSegment& stamp) noexcept {
+        commit_resend(core, cb, plan.number + i, stamp);
+      });
     } else {
-      snd.board.sent(segment);
-      snd.nxt = end;
+      commit_segments(core, cb, plan, [&](std::uint32_t, const SentSegment& segment) noexcept {
+        snd.board.sent(segment);
+      });
+      snd.nxt = plan.segment.seq + plan.sequence_length();
       if constexpr (Traits::ecn) {
         if (plan.segment.has(TcpFlags::cwr)) cb.ecn.cwr_due = false;
       }
       if (!snd.timing) {
         snd.timing = true;
-        snd.timed = end;
+        snd.timed = plan.first_end();
         snd.timed_at = core.now;
       }
     }
@@ -191,14 +189,37 @@ class Commit {
     cb.deadlines.cork = never;
   }
 
-  static void commit_resend(Core& core, Control& cb, const SegmentPlan& plan,
+  // Calls `each(number in the run, segment)` for the segments of a run, with the state of delivery.
+  template <class Each>
+  static void commit_segments(Core& core, Control& cb, const SegmentPlan& plan,
+                              Each each) noexcept {
+    const SeqNum end = plan.segment.seq + plan.sequence_length();
+    const std::uint32_t last = plan.segments() - 1;
+    SentSegment segment;
+    segment.begin = plan.segment.seq;
+    for (std::uint32_t i = 0; i <= last; ++i) {
+      const std::uint32_t length =
+          i == last ? static_cast<std::uint32_t>(end - segment.begin) : plan.segment_bytes;
+      segment.length = static_cast<std::uint16_t>(length);
+      segment.fin = i == last && plan.segment.has(TcpFlags::fin);
+      if (i == 0) {
+        cb.snd.rate.stamp(segment, cb.snd.in_flight(), core.now);
+      } else {
+        segment.in_flight += length;
+      }
+      each(i, segment);
+      segment.begin += length;
+    }
+  }
+
+  static void commit_resend(Core& core, Control& cb, Scoreboard::Number number,
                             const SentSegment& stamp) noexcept {
     Sender& snd = cb.snd;
     snd.timing = false;  // Karn: only an echoed timestamp could tell which of the two arrived
-    const SentSegment& before = snd.board[plan.number];
+    const SentSegment& before = snd.board[number];
     snd.timed = before.end();
     snd.undo.sent_again(before.end(), core.timestamp(cb, before.sent_at), core.timestamp(cb));
-    snd.board.sent_again(plan.number, stamp);
+    snd.board.sent_again(number, stamp);
   }
 
   static void commit_copy(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
@@ -212,12 +233,13 @@ class Commit {
 
   // The largest packet on its way: what it tells of the path when it is acknowledged (RFC
   // 5927 7.2).
-  static void note_size(Core& core, Control& cb, const SegmentPlan& plan, SeqNum end) noexcept {
-    const auto packet = static_cast<std::uint16_t>(
-        plan.payload_length + plan.segment.options.encoded_bytes() + core.header_bytes(cb.key));
+  static void note_size(Core& core, Control& cb, const SegmentPlan& plan) noexcept {
+    const std::uint32_t payload = std::min(plan.payload_length, plan.segment_bytes);
+    const auto packet = static_cast<std::uint16_t>(payload + plan.segment.options.encoded_bytes() +
+                                                   core.header_bytes(cb.key));
     if (packet > cb.snd.largest_sent) {
       cb.snd.largest_sent = packet;
-      cb.snd.largest_end = end;
+      cb.snd.largest_end = plan.first_end();
     }
   }
 };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What a connection sends next. `Output` plans segments: it walks ahead on a cursor, as if each
-// plan had been sent. What the device accepts is made true by tcp/commit.hpp. RFC 9293 3.7
-// and 3.8.6.2.1 (Nagle, silly windows), 3.8.6.1 (probes), RFC 5681 (congestion window). (More than
-// 400 lines because what may leave next is decided in one place, rule after rule.)
+// What a connection sends next. `Output` plans segments, and runs of them: it walks ahead on a
+// cursor, as if each plan had been sent. What the device accepts is made true by tcp/commit.hpp.
+// RFC 9293 3.7 and 3.8.6.2.1 (Nagle, silly windows), 3.8.6.1 (probes), RFC 5681 (congestion
+// window). (More than 400 lines because what may leave next is decided in one place, rule after
+// rule.)
 
 #include <tunic/core/tx_reason.hpp>
 #include <tunic/tcp/commit.hpp>
@@ -50,8 +51,10 @@ class Output {
     lost_ = cb.snd.board.first_lost();
   }
 
-  /// The next segment, or nothing when all that may be sent now has been planned.
-  [[nodiscard]] std::optional<SegmentPlan> next() noexcept {
+  /// The next segment, or a run of up to `most` of them in up to 64 KiB; nothing when all that may
+  /// be sent now has been planned.
+  [[nodiscard]] std::optional<SegmentPlan> next(std::uint32_t most) noexcept {
+    most_ = most;
     if (syn_due_) return plan_syn();
     if (cb_.state == TcpState::syn_sent || cb_.state == TcpState::closed) return std::nullopt;
     if (acks_owed_ > 0) {
@@ -75,6 +78,8 @@ class Output {
   [[nodiscard]] Blocked blocked() const noexcept { return blocked_; }
 
  private:
+  static constexpr std::uint32_t largest_packet = 0xffff;
+
   // RFC 5681 4.1: after an idle time of more than one RTO the window is as at the start.
   void restart_after_idle() noexcept {
     Sender& snd = cb_.snd;
@@ -223,10 +228,40 @@ class Output {
       return std::nullopt;
     }
     if (!released(segment.payload())) return std::nullopt;
-    lost_ = snd.board.after(number);
+    const bool alone = std::exchange(force_, false) || is_special(segment.begin);
+    SegmentPlan plan = plan_resend(number);
+    take_lost(segment);
+    if (!alone) follow_lost(plan);
+    return plan;
+  }
+
+  // Those that are lost behind it, without a gap, make a run with it, if they are as large.
+  void follow_lost(SegmentPlan& plan) noexcept {
+    const Sender& snd = cb_.snd;
+    const std::uint32_t most = std::min(most_, longest_run(plan));
+    for (std::uint32_t count = 1; count < most; ++count) {
+      const bool ended =
+          plan.segment.has(TcpFlags::fin) || plan.payload_length != count * plan.segment_bytes;
+      if (ended || lost_ != plan.number + count) return;
+      const SentSegment& next = snd.board[plan.number + count];
+      if (next.payload() > plan.segment_bytes || snd.una + snd.wnd < next.end() ||
+          congestion_room() < next.length || !released(next.payload()))
+        return;
+      take_lost(next);
+      fill(plan, plan.segment.seq, plan.payload_length + next.payload(), next.fin);
+    }
+  }
+
+  // `segment`, which is the next lost one, is planned.
+  void take_lost(const SentSegment& segment) noexcept {
+    lost_ = cb_.snd.board.after(static_cast<Scoreboard::Number>(lost_));
     in_flight_ += segment.length;
-    force_ = false;
-    return plan_resend(number);
+  }
+
+  // Whether what begins at `seq` differs from what follows it: it points at urgent data, or reports
+  // a duplicate (RFC 2883 4: once).
+  [[nodiscard]] bool is_special(SeqNum seq) const noexcept {
+    return (cb_.snd.urgent && seq < cb_.snd.up) || dsack_.left != dsack_.right;
   }
 
   // Behind the first segment, which has just been sent again whole; beside it the copy tells
@@ -295,40 +330,83 @@ class Output {
       blocked_ = Blocked::memory;
       return std::nullopt;
     }
+    const bool alone = force_ || is_special(nxt_);
+    const bool is_first = planned_ == 0;
     SegmentPlan plan = start_plan(SegmentKind::data, TxReason::data, nxt_);
-    const std::uint32_t full = full_payload(plan);
-    const std::uint32_t usable = usable_window();
-    const std::uint32_t length = std::min({available, full, usable, congestion});
-    if (!worth_sending(available, length, full, usable, congestion, fin_waits)) return std::nullopt;
+    plan.segment_bytes = full_payload(plan);
+    Room room{available, usable_window(), congestion};
+    const std::uint32_t length = std::min(room.least(), plan.segment_bytes);
+    if (!worth_sending(room, length, plan.segment_bytes, fin_waits)) return std::nullopt;
     if (!released(length)) return std::nullopt;
-    const bool fin = fin_waits && nxt_ + length == end && end < snd.una + snd.wnd;
-    fill(plan, nxt_, length, fin);
+    take(room, length, 1);
+    force_ = false;
+    if (length == plan.segment_bytes && !alone) follow_data(plan, room, fin_waits);
+    fill(plan, plan.segment.seq, static_cast<std::uint32_t>(nxt_ - plan.segment.seq),
+         fin_waits && nxt_ == end && end < snd.una + snd.wnd);
     if (plan.sequence_length() == 0) {
       blocked_ = Blocked::window;
       return std::nullopt;
     }
+    if (plan.segment.has(TcpFlags::fin)) take(room, 1, 0);
     if constexpr (Traits::ecn) {  // RFC 3168 6.1.2, 6.1.5: new data, and nothing else
-      plan.ect = cb_.ecn.ect && length != 0;
-      if (plan.ect && cb_.ecn.cwr_due && planned_ == 0) plan.segment.flags |= TcpFlags::cwr;
+      plan.ect = cb_.ecn.ect && plan.payload_length != 0;
+      if (plan.ect && cb_.ecn.cwr_due && is_first) plan.segment.flags |= TcpFlags::cwr;
     }
-    ++planned_;
-    nxt_ = nxt_ + plan.sequence_length();
-    in_flight_ += plan.sequence_length();
-    force_ = false;
     ack_now_ = false;
     return plan;
   }
 
+  // What new data is bounded by, in bytes.
+  struct Room {
+    std::uint32_t available;
+    std::uint32_t usable;
+    std::uint32_t congestion;
+    [[nodiscard]] std::uint32_t least() const noexcept {
+      return std::min({available, usable, congestion});
+    }
+  };
+
+  void take(Room& room, std::uint32_t length, std::uint32_t segments) noexcept {
+    room.available -= std::min(room.available, length);
+    room.usable -= std::min(room.usable, length);
+    room.congestion -= std::min(room.congestion, length);
+    nxt_ += length;
+    in_flight_ += length;
+    planned_ += segments;
+  }
+
+  // The segments that make a run with a first full one: those that are full, and one that is not.
+  void follow_data(const SegmentPlan& plan, Room& room, bool fin_waits) noexcept {
+    const std::uint32_t full = plan.segment_bytes;
+    const std::uint32_t most = std::min(most_, longest_run(plan)) - 1;
+    std::uint32_t count = std::min({most, room.least() / full, burst_ / full});
+    if (!cb_.snd.board.reserve(planned_ + count, core_.pool)) count = 0;
+    burst_ -= count * full;
+    take(room, count * full, count);
+    const std::uint32_t rest = room.least();
+    if (count == most || rest == 0 || rest >= full) return;
+    if (worth_sending(room, rest, full, fin_waits) &&
+        cb_.snd.board.reserve(planned_ + 1, core_.pool) && released(rest))
+      take(room, rest, 1);
+  }
+
+  // How many segments a packet can have, at least one.
+  [[nodiscard]] std::uint32_t longest_run(const SegmentPlan& plan) const noexcept {
+    const std::uint32_t headers = core_.header_bytes(cb_.key) +
+                                  static_cast<std::uint32_t>(plan.segment.options.encoded_bytes());
+    return std::max((largest_packet - headers) / std::max(plan.segment_bytes, 1U), 1U);
+  }
+
   // RFC 9293 3.8.6.2.1 with Nagle's algorithm: full segments go, a partial one only with a reason.
-  bool worth_sending(std::uint32_t available, std::uint32_t length, std::uint32_t full,
-                     std::uint32_t usable, std::uint32_t congestion, bool fin_waits) noexcept {
+  bool worth_sending(const Room& room, std::uint32_t length, std::uint32_t full,
+                     bool fin_waits) noexcept {
     if (length == full) return true;
-    if (available != 0 && length == 0) {
-      blocked_ = usable == 0 ? Blocked::window : Blocked::congestion;
+    if (room.available != 0 && length == 0) {
+      blocked_ = room.usable == 0 ? Blocked::window : Blocked::congestion;
       return false;
     }
     if (force_) return true;
-    if (length == available) {
+    if (length == room.available) {
       if (fin_waits) return true;
       if (cb_.options.cork) {
         blocked_ = Blocked::cork;
@@ -338,7 +416,7 @@ class Output {
       blocked_ = Blocked::nagle;
       return false;
     }
-    if (length == congestion && congestion < usable) {
+    if (length == room.congestion && room.congestion < room.usable) {
       if (in_flight_ == 0) return true;  // nothing is in flight whose ACK would bring more
       blocked_ = Blocked::congestion;
       return false;
@@ -348,11 +426,13 @@ class Output {
     return false;
   }
 
-  // Points the plan at `length` bytes from `seq`, and sets the flags that go with them.
+  // Points the plan at `length` bytes from `seq`, and sets the flags that go with them. They are
+  // one segment, unless it is known how large those of a run are.
   void fill(SegmentPlan& plan, SeqNum seq, std::uint32_t length, bool fin) noexcept {
     const Sender& snd = cb_.snd;
     plan.payload_offset = static_cast<std::uint32_t>(seq - snd.data_begin());
     plan.payload_length = length;
+    if (plan.segment_bytes == 0) plan.segment_bytes = length;
     if (length != 0 && seq + length == snd.data_end()) plan.segment.flags |= TcpFlags::psh;
     if (fin) plan.segment.flags |= TcpFlags::fin;
     if (snd.urgent && seq < snd.up) {
@@ -386,6 +466,7 @@ class Output {
   std::uint32_t in_flight_;                // with what is planned
   std::uint64_t lost_ = Scoreboard::none;  // the next to be sent again
   std::uint32_t planned_ = 0;              // new segments
+  std::uint32_t most_ = 1;                 // segments that a plan may have
   std::uint32_t burst_ = 0xffffffff;       // bytes that pacing lets leave now
   SeqNum edge_;
   SackBlock dsack_;

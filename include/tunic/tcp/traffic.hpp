@@ -23,11 +23,11 @@ struct Traffic {
   std::uint32_t data_segs_out = 0;
   std::uint32_t data_segs_in = 0;
 
-  /// The device has taken a segment.
-  void sent(std::uint32_t payload_bytes, bool again) noexcept {
-    ++segs_out;
+  /// The device has taken so many segments.
+  void sent(std::uint32_t payload_bytes, std::uint32_t segments, bool again) noexcept {
+    segs_out += segments;
     if (payload_bytes == 0) return;
-    ++data_segs_out;
+    data_segs_out += segments;
     bytes_sent += payload_bytes;
     if (again) bytes_retrans += payload_bytes;
   }
