@@ -138,6 +138,21 @@ TEST_CASE("a path that has become longer is measured anew", "[tcp][tuning]") {
   CHECK(wanted == 200'000);
 }
 
+TEST_CASE("a pause of the application is no longer path", "[tcp][tuning]") {
+  ReceiveTuning tuning = established(10ms);
+  read_rounds(tuning, 0s, 10, 100'000);
+  Instant now = at(100ms);
+  for (std::uint32_t tick = 2000; tick < 4000; tick += 100) {
+    const bool pauses = tick % 500 == 0;
+    tuning.acknowledged(tick, now);
+    tuning.read(pauses ? 10'000 : 200'000);
+    now += pauses ? 10ms : 20ms;  // a queue of as much again
+    tuning.echoed(tick, tick + 100, now);
+    CHECK(tuning.measure(now) == (pauses ? 20'000 : 200'000));
+  }
+  CHECK(tuning.rtt() == 10ms);
+}
+
 TEST_CASE("an application that reads nothing asks for nothing", "[tcp][tuning]") {
   ReceiveTuning tuning = established();
   CHECK(read_rounds(tuning, 0s, 5, 0) == 0);

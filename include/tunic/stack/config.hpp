@@ -30,8 +30,11 @@ struct StackConfig {
   /// The secret of all sequence numbers, ports and hashes. Without it the device is asked for one
   /// (`SeededDevice`): a TUN device draws it from the system, a mock device has a constant.
   std::optional<SipKey> seed{};
-  /// Packets that one `poll` takes at most before it returns with `more`.
+  /// So many packets, or bytes of them, `poll` takes in before it returns with `more`. What the
+  /// program reads in each turn stays in the processor's cache; less than large segments are, and
+  /// more turns cost more than they save.
   std::uint32_t packets_per_poll = 256;
+  std::size_t bytes_per_poll = std::size_t{256} * 1024;
   TcpConfig tcp{};
   IpConfig ip{};
 };

@@ -137,14 +137,18 @@ class Stack {
     send();
     PollResult result;
     RxResult received;
+    std::size_t bytes = 0;
     do {
       const std::size_t before = pool_.block_bytes();
       received = device_.receive(rx_, pool_);
       device_bytes_ += pool_.block_bytes() - before;  // modulo its width, when it gives some back
-      for (std::size_t i = 0; i < received.count; ++i) input(rx_[i]);
+      for (const RxPacket& packet : std::span{rx_}.first(received.count)) {
+        bytes += packet.bytes.size();
+        input(packet);
+      }
       result.packets += received.count;
     } while (received.status == DeviceStatus::ok && received.count != 0 &&
-             result.packets < config_.packets_per_poll);
+             result.packets < config_.packets_per_poll && bytes < config_.bytes_per_poll);
     receive_status_ = received.status;
     result.more = more_ = received.status == DeviceStatus::ok;
     tcp_.backlogged = more_;
@@ -276,7 +280,8 @@ class Stack {
     const bool sane = tcp.first_port != 0 && tcp.first_port <= tcp.last_port &&
                       tcp.initial_window != 0 && tcp.delayed_ack < std::chrono::milliseconds{500} &&
                       tcp.min_rto.count() > 0 && tcp.min_rto <= tcp.max_rto &&
-                      tcp.min_path_mtu >= 68 && config_.packets_per_poll != 0;
+                      tcp.min_path_mtu >= 68 && config_.packets_per_poll != 0 &&
+                      config_.bytes_per_poll != 0;
     const bool ages = tcp.path_mtu_timeout >= std::chrono::minutes{5} &&  // RFC 1191 3
                       tcp.path_mtu_timeout <= std::chrono::hours{24 * 365 * 100};
     return make_error_code(sane && ages ? Errc::none : Errc::invalid_argument);

@@ -73,10 +73,7 @@ class ReceiveTuning {
         static_cast<std::uint32_t>(static_cast<std::uint64_t>(std::exchange(copied_, 0)) *
                                    microseconds(round) / microseconds(elapsed));
     const bool rising = wanted > space_ + space_ / 4;
-    if (wanted < space_ / 2) {  // the path is another, or was not used
-      stale_ = timestamps_;
-      space_ = wanted;
-    }
+    note_low(wanted < space_ / 2, wanted);
     space_ = std::max(space_, wanted);
     return std::min<std::uint32_t>(wanted, largest / 4) * (rising ? 4 : 2);
   }
@@ -88,6 +85,10 @@ class ReceiveTuning {
 
  private:
   static constexpr std::int32_t largest = 1 << 30;
+  /// As often in a row as so little was read that the path must be another, or was not used: the
+  /// next sample holds, whatever it is. Once would be a pause of the application, and the next
+  /// sample one of the queue that its own window makes.
+  static constexpr std::uint32_t many = 7;
   /// A program's turn and its wake-up take as long; a shorter path is held up by them.
   static constexpr Duration shortest_round = std::chrono::microseconds{100};
   /// What comes in bursts is measured over several of them.
@@ -103,12 +104,21 @@ class ReceiveTuning {
         static_cast<std::int32_t>(std::clamp<std::int64_t>(copied_ + bytes, -largest, largest));
   }
 
+  void note_low(bool is_low, std::uint32_t wanted) noexcept {
+    if (low_ == many) return;  // a sample is awaited
+    low_ = is_low ? (low_ + 1U) & many : 0U;
+    if (low_ != many) return;
+    space_ = wanted;
+    if (timestamps_ == 0) low_ = 0;
+  }
+
   void sample(Duration rtt) noexcept {
-    constexpr std::uint64_t longest = (1U << 30) - 1;
+    constexpr std::uint64_t longest = (1U << 28) - 1;
     const auto us =
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>(microseconds(rtt), 1, longest));
-    if (rtt_us_ == 0 || stale_ != 0 || us < rtt_us_) rtt_us_ = us & longest;
-    stale_ = 0;
+    const bool stale = low_ == many;
+    if (rtt_us_ == 0 || stale || us < rtt_us_) rtt_us_ = us & longest;
+    if (stale) low_ = 0;
   }
 
   Instant marked_at_ = never;        // when what `mark_` tells of left or began
@@ -116,8 +126,8 @@ class ReceiveTuning {
   std::uint32_t mark_ = 0;           // a TSval, or without timestamps a sequence number
   std::int32_t copied_ = 0;          // since it began: bytes read, with those that wait for a hole
   std::uint32_t space_ = 10 * 1460;  // at first an initial window (RFC 6928)
-  std::uint32_t rtt_us_ : 30 = 0;
-  std::uint32_t stale_ : 1 = 0;       // the next sample holds, whatever it is
+  std::uint32_t rtt_us_ : 28 = 0;
+  std::uint32_t low_ : 3 = 0;         // how often in a row less than half as much was read
   std::uint32_t timestamps_ : 1 = 0;  // samples are exact
 };
 
