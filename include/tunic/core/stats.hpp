@@ -17,6 +17,7 @@ namespace tunic::inline v0 {
 struct IpStats {
   std::uint64_t packets_in = 0;
   std::uint64_t packets_out = 0;
+  std::uint64_t packets_coalesced = 0;   ///< Received as a part of those before.
   std::uint64_t super_segments_in = 0;   ///< Packets that hold several segments...
   std::uint64_t super_segments_out = 0;  ///< ...which whoever puts them on a wire cuts.
   std::uint64_t bytes_in = 0;
@@ -26,6 +27,8 @@ struct IpStats {
   std::uint64_t echo_replies = 0;
   std::uint64_t icmp_errors_in = 0;
   std::uint64_t icmp_errors_out = 0;
+
+  [[nodiscard]] friend bool operator==(const IpStats&, const IpStats&) noexcept = default;
 };
 
 /// Counters of TCP.
@@ -59,6 +62,8 @@ struct TcpStats {
   std::uint64_t ce_in = 0;           ///< Data segments that came marked (RFC 3168).
   std::uint64_t ecn_reductions = 0;  ///< Reductions of a window for marks.
   std::uint64_t keepalive_probes = 0;
+
+  [[nodiscard]] friend bool operator==(const TcpStats&, const TcpStats&) noexcept = default;
 };
 
 /// What is held now.

@@ -41,11 +41,17 @@ class IpLayer {
   IpLayer(const IpLayer&) = delete;
   IpLayer& operator=(const IpLayer&) = delete;
 
-  /// Judges one packet from the device. Everything that goes no further is counted.
-  [[nodiscard]] IpInput receive(Bytes bytes, const Offload& offload, Instant now) noexcept {
+  /// A packet has come.
+  void count(Bytes bytes, const Offload& offload) noexcept {
     ++stats_.ip.packets_in;
     if (offload.segmentation != Segmentation::none) ++stats_.ip.super_segments_in;
     stats_.ip.bytes_in += bytes.size();
+  }
+
+  /// Judges one packet from the device, which it counts. Everything that goes no further is
+  /// counted.
+  [[nodiscard]] IpInput receive(Bytes bytes, const Offload& offload, Instant now) noexcept {
+    count(bytes, offload);
     const auto parsed = Ipv4Parser{}(bytes);
     if (!parsed) return drop(parsed.drop());
     const Ipv4Packet& packet = *parsed;

@@ -14,6 +14,7 @@
 #include <tunic/stack/config.hpp>
 #include <tunic/stack/device.hpp>
 #include <tunic/stack/egress.hpp>
+#include <tunic/stack/ingress.hpp>
 #include <tunic/tcp/connection.hpp>
 #include <tunic/tcp/listener_handle.hpp>
 #include <tunic/tcp/tcp_layer.hpp>
@@ -64,6 +65,7 @@ class Stack {
             seed_.value_or(SipKey{})},
         tcp_{config_.tcp,  pool_, stats_, seed_.value_or(SipKey{}), usable_mtu(device_.caps()),
              ip_.addresses},
+        ingress_{ip_, tcp_, stats_},
         egress_{device_, tcp_, ip_.replies, stats_} {
     error = check();
     tcp_.largest_datagram =
@@ -142,10 +144,7 @@ class Stack {
       const std::size_t before = pool_.block_bytes();
       received = device_.receive(rx_, pool_);
       device_bytes_ += pool_.block_bytes() - before;  // modulo its width, when it gives some back
-      for (const RxPacket& packet : std::span{rx_}.first(received.count)) {
-        bytes += packet.bytes.size();
-        input(packet);
-      }
+      bytes += ingress_.run(std::span{rx_}.first(received.count));
       result.packets += received.count;
     } while (received.status == DeviceStatus::ok && received.count != 0 &&
              result.packets < config_.packets_per_poll && bytes < config_.bytes_per_poll);
@@ -298,18 +297,6 @@ class Stack {
     if constexpr (TimedDevice<D>) device_.poll(tcp_.now);
   }
 
-  void input(const RxPacket& received) noexcept {
-    IpInput in = ip_.receive(received.bytes, received.offload, tcp_.now);
-    if (auto* const packet = std::get_if<IpPacket>(&in)) {
-      packet->block = received.block;
-      if (packet->protocol == IpProtocol::tcp) return tcp_.input(*packet);
-      ip_.refuse(*packet, tcp_.now);
-    } else if (const auto* error = std::get_if<IpError>(&in)) {
-      if (error->quote.protocol == IpProtocol::tcp) return tcp_.icmp_error(*error);
-      stats_.count(Drop::icmp_unmatched);
-    }
-  }
-
   const StackConfig config_;
   BlockPool pool_;
   D device_;  // may hold blocks of the pool
@@ -317,6 +304,7 @@ class Stack {
   const std::optional<SipKey> seed_;
   IpLayer<Traits::reassembly> ip_;
   TcpLayer<Traits> tcp_;
+  Ingress<Traits> ingress_;
   Egress<D, Traits> egress_;
   std::array<RxPacket, 64> rx_;
   std::size_t device_bytes_ = 0;  // in blocks that the device holds

@@ -82,6 +82,8 @@ struct TcpInfo {
   Duration rwnd_limited{};    ///< The peer's window keeps it back; a part of `busy_time`.
   Duration sndbuf_limited{};  ///< The send buffer does; a part of `busy_time`.
   Duration app_limited{};     ///< The application does, whether something is in flight or not.
+
+  [[nodiscard]] friend bool operator==(const TcpInfo&, const TcpInfo&) noexcept = default;
 };
 
 inline void add_traffic(TcpInfo& info, const Traffic& traffic) noexcept {

@@ -33,21 +33,46 @@ class Input {
         packet_{packet},
         ce_{is_marked(packet.traffic_class)} {}
 
-  /// Processes the segment. The control block may be gone afterwards.
-  void run() noexcept {
+  /// Processes the segment. The control block may be gone afterwards. If this says true it is not,
+  /// and `follow` will do for the next one.
+  bool run() noexcept {
     if (cb_.state == TcpState::syn_sent) {
-      if (!Handshake<Traits>{core_}.syn_sent(cb_, segment_)) return;
+      if (!Handshake<Traits>{core_}.syn_sent(cb_, segment_)) return false;
     } else {
-      if (!check_sequence() || !check_reset() || !check_syn() || !check_ack()) return;
+      if (!check_sequence() || !check_reset() || !check_syn() || !check_ack()) return false;
       heard();
       process_urgent();
     }
     // A SYN takes part only in an open; its payload begins after it.
-    if (!process_payload(segment_.seq + (segment_.has(TcpFlags::syn) ? 1 : 0))) return;
+    if (!process_payload(segment_.seq + (segment_.has(TcpFlags::syn) ? 1 : 0))) return false;
+    if (is_plain()) return true;
     process_fin();
+    return false;
+  }
+
+  /// Processes a segment that differs from the one before it in its number, its payload and PSH
+  /// only, and comes at the same time: all but its payload was judged with that one. False, and
+  /// nothing done, when it is not the next in order.
+  bool follow() noexcept {
+    if (segment_.seq != rcv_.nxt || rcv_.window() == 0 || !is_open()) return false;
+    take_window();
+    process_payload(segment_.seq);
+    return true;
   }
 
  private:
+  // Whether data can come that has no end yet, for a reader who is there.
+  [[nodiscard]] bool is_open() const noexcept {
+    return can_receive(cb_.state) && !rcv_.fin_known && !rcv_.read_closed;
+  }
+  // Whether it had nothing to it but data, which was taken.
+  [[nodiscard]] bool is_plain() const noexcept {
+    const TcpFlags flags = segment_.flags & ~TcpFlags::psh;
+    return flags == TcpFlags::ack && !segment_.payload.empty() && !overtaken_ &&
+           segment_.options.sack_count == 0 && is_open() &&
+           rcv_.nxt == segment_.seq + segment_.length();
+  }
+
   bool drop(Drop reason) noexcept {
     core_.stats.count(reason);
     return false;
@@ -220,15 +245,16 @@ class Input {
 
   // False when it ends the connection.
   bool process_ack() noexcept {
-    const SeqNum ack = segment_.ack;
-    const std::uint32_t old_window = snd_.wnd;
-    const std::uint32_t window = scaled_window();
-    Acknowledgement<Traits>{core_, cb_, segment_}.run(window == old_window);
-    if (snd_.una == ack) {
-      snd_.update_window(segment_.seq, ack, window);
-      window_changed(old_window);
-    }
+    Acknowledgement<Traits>{core_, cb_, segment_}.run(scaled_window() == snd_.wnd);
+    take_window();
     return !snd_.fin_acked || fin_acknowledged();
+  }
+
+  void take_window() noexcept {
+    if (snd_.una != segment_.ack) return;
+    const std::uint32_t old_window = snd_.wnd;
+    snd_.update_window(segment_.seq, segment_.ack, scaled_window());
+    window_changed(old_window);
   }
 
   // A peer that answers keeps a zero window open for ever (RFC 9293 MUST-37), unless nobody is left

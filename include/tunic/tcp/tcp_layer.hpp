@@ -57,42 +57,28 @@ class TcpLayer : public TcpCore<Traits> {
     }
   }
 
-  /// A packet that carries TCP.
-  void input(const IpPacket& packet) noexcept {
-    Stats& counters = this->stats;
-    if (packet.to_group) return counters.count(Drop::tcp_to_broadcast);  // RFC 9293 MUST-57
+  /// A packet that carries TCP. Its connection, when `follow` will do for the next packet.
+  Control* input(const IpPacket& packet) noexcept {
+    if (packet.to_group) return drop(Drop::tcp_to_broadcast);  // RFC 9293 MUST-57
     const auto parsed = packet.checksum_verified
                             ? parse_tcp_unverified(packet.payload)
                             : parse_tcp(packet.payload, packet.src, packet.dst);
-    if (!parsed) return counters.count(parsed.drop());
+    if (!parsed) return drop(parsed.drop());
     const TcpSegment& segment = *parsed;
-    const std::size_t segments = segments_in(segment.payload.size(), packet.segment_bytes);
-    counters.tcp.segments_in += segments;
     const FlowKey key{packet.dst, packet.src, segment.dst_port, segment.src_port};
-    if (Control* cb = this->find(key)) {
-      cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
-      cb->traffic.received(segment, segments);
-      return Input<Traits>{*this, *cb, segment, packet}.run();
-    }
-    Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
-    if (TimeWaitEntry* entry = this->time_wait.find(key)) {
-      if (!time_wait_input<Traits>(*this, *entry, segment)) return;
-      if (listener == nullptr) {  // nobody to open it anew: like a SYN that is too old for that
-        counters.count(Drop::syn_in_synchronized);
-        return this->acknowledge_time_wait(*entry);
-      }
-    }
-    if (listener == nullptr) {  // CLOSED, RFC 9293 3.10.7.1
-      counters.count(Drop::no_such_connection);
-      this->reset_in_reply(key, segment);
-      return;
-    }
-    const SynInfo info{key, segment.options, packet.ttl, packet.traffic_class,
-                       asks_for_ecn(segment.flags)};
-    if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment)) {
-      cb->traffic.received(segment, segments);
-      Input<Traits>{*this, *cb, segment, packet}.run();
-    }
+    Control* const cb = this->find(key);
+    if (cb == nullptr) return input_elsewhere(key, segment, packet), nullptr;
+    count(*cb, segment, packet);
+    cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
+    return Input<Traits>{*this, *cb, segment, packet}.run() ? cb : nullptr;
+  }
+
+  /// The next packet of a connection that `input` named, with the same headers but for the numbers
+  /// and PSH, and a right checksum. False, and nothing done, when it is not the next in order.
+  bool follow(Control& cb, const TcpSegment& segment, const IpPacket& packet) noexcept {
+    if (!Input<Traits>{*this, cb, segment, packet}.follow()) return false;
+    count(cb, segment, packet);
+    return true;
   }
 
   void icmp_error(const IpError& error) noexcept { IcmpInput<Traits>{*this}.run(error); }
@@ -103,6 +89,7 @@ class TcpLayer : public TcpCore<Traits> {
     this->wheel.expire(this->now, 4096, [this](TimerNode& node) {
       Expiry<Traits>{*this, static_cast<Control&>(node)}.run();
     });
+    if (this->stats.gauges.pending_syns == 0) return;
     for (auto& [key, listener] : this->listeners) {
       if (!listener->pending.empty()) Handshake<Traits>{*this}.forget_expired(*listener);
     }
@@ -182,6 +169,43 @@ class TcpLayer : public TcpCore<Traits> {
   }
 
  private:
+  Control* drop(Drop reason) noexcept {
+    this->stats.count(reason);
+    return nullptr;
+  }
+
+  void count(Control& cb, const TcpSegment& segment, const IpPacket& packet) noexcept {
+    const std::size_t segments = segments_in(segment.payload.size(), packet.segment_bytes);
+    this->stats.tcp.segments_in += segments;
+    cb.traffic.received(segment, segments);
+  }
+
+  // A segment that belongs to no connection: for TIME-WAIT, a listener, or nobody.
+  void input_elsewhere(const FlowKey& key, const TcpSegment& segment,
+                       const IpPacket& packet) noexcept {
+    const std::size_t segments = segments_in(segment.payload.size(), packet.segment_bytes);
+    this->stats.tcp.segments_in += segments;
+    Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
+    if (TimeWaitEntry* entry = this->time_wait.find(key)) {
+      if (!time_wait_input<Traits>(*this, *entry, segment)) return;
+      if (listener == nullptr) {  // nobody to open it anew: like a SYN that is too old for that
+        this->stats.count(Drop::syn_in_synchronized);
+        return this->acknowledge_time_wait(*entry);
+      }
+    }
+    if (listener == nullptr) {  // CLOSED, RFC 9293 3.10.7.1
+      this->stats.count(Drop::no_such_connection);
+      this->reset_in_reply(key, segment);
+      return;
+    }
+    const SynInfo info{key, segment.options, packet.ttl, packet.traffic_class,
+                       asks_for_ecn(segment.flags)};
+    if (Control* cb = Handshake<Traits>{*this}.listen(*listener, info, segment)) {
+      cb->traffic.received(segment, segments);
+      Input<Traits>{*this, *cb, segment, packet}.run();
+    }
+  }
+
   void drop_half_open(Listening<Traits>& listener) noexcept {
     Control* found = nullptr;
     do {  // closing one may free it, so the walk starts anew; a listener closes rarely
