@@ -14,6 +14,7 @@
 #include <tunic/ip/icmp_reply.hpp>
 #include <tunic/ip/ip_output.hpp>
 #include <tunic/stack/device.hpp>
+#include <tunic/stack/repeated_header.hpp>
 #include <tunic/stack/super_segment.hpp>
 #include <tunic/tcp/commit.hpp>
 #include <tunic/tcp/output.hpp>
@@ -135,17 +136,45 @@ class Egress {
     SegmentPlan& plan = staged.plan;
     const bool whole = plan.segments() == 1 ||
                        (cuts(cb) && (caps_.ecn_segmentation || !plan.segment.has(TcpFlags::cwr)));
-    std::uint32_t offset = 0;
-    do {
-      const std::uint32_t wanted =
-          whole ? plan.payload_length : std::min(plan.segment_bytes, plan.payload_length - offset);
-      const std::uint32_t added = add_segments(cb, plan, offset, wanted);
-      offset += added;
-      if (added != wanted) break;
-    } while (offset != plan.payload_length && !full());
-    plan.cut(offset);
+    plan.cut(whole ? add_segments(cb, plan, 0, plan.payload_length) : add_run(cb, plan));
     staged.packets = count_ - staged.first_packet;
-    return offset == planned.payload_length;
+    return plan.payload_length == planned.payload_length;
+  }
+
+  // Appends a run segment by segment, as far as there is room. Returns how many bytes of it.
+  std::uint32_t add_run(const Control& cb, const SegmentPlan& plan) noexcept {
+    const std::uint32_t size = plan.segment_bytes;
+    std::uint32_t added = add_segments(cb, plan, 0, size);
+    if (added != size) return added;
+    // Those behind the first are like it, but for the last.
+    const bool ends = plan.segment.flags.has_any(TcpFlags::psh | TcpFlags::fin);
+    const std::uint32_t alike = plan.segment.has(TcpFlags::cwr) ? 0 : plan.payload_length - ends;
+    const RepeatedHeader header{packets_[count_ - 1].pieces.front(), cb.key, size,
+                                caps_.partial_checksums};
+    std::uint32_t offset = size;
+    for (; offset != plan.payload_length && !full(); offset += added) {
+      if (offset + size <= alike && repeat(cb, plan, offset, header)) continue;
+      const std::uint32_t wanted = std::min(size, plan.payload_length - offset);
+      added = add_segments(cb, plan, offset, wanted);
+      if (added != wanted) return offset + added;
+    }
+    return offset;
+  }
+
+  // Appends a packet like the one before it. False, and nothing done, where its payload lies in too
+  // many pieces.
+  bool repeat(const Control& cb, const SegmentPlan& plan, std::uint32_t offset,
+              const RepeatedHeader& header) noexcept {
+    const std::span<Bytes> room = std::span{pieces_}.subspan(pieces_used_ + 1, max_pieces);
+    const auto pieces =
+        room.first(cb.snd.queue.views(plan.payload_offset + offset, plan.segment_bytes, room));
+    if (total(pieces) != plan.segment_bytes) return false;
+    const MutableBytes place = header_at(count_).first(header.size());
+    header.write(place, plan.segment.seq + offset, pieces);
+    pieces_[pieces_used_] = place;
+    add(pieces.size() + 1, place.size() + plan.segment_bytes, plan.reason,
+        packets_[count_ - 1].offload);
+    return true;
   }
 
   // Appends a packet with `bytes` of a plan's payload from `offset` on, or with less, when those

@@ -101,6 +101,7 @@ struct TcpLayout {
   boost::endian::big_uint16_buf_t urgent;
 };
 static_assert(sizeof(TcpLayout) == tcp_min_header_bytes && alignof(TcpLayout) == 1);
+inline constexpr std::uint16_t tcp_sequence_offset = 4;
 inline constexpr std::uint16_t tcp_checksum_offset = 16;
 
 inline Refusal read_tcp(TcpSegment* place, Bytes bytes) noexcept {
