@@ -31,7 +31,7 @@ struct Path {
   [[nodiscard]] SeqNum at(std::uint32_t i) const { return start + i * 100; }
   void send(Duration when) {
     REQUIRE(board.reserve(1, pool));
-    board.sent({.begin = nxt, .length = 100, .sent_at = zero + when});
+    board.sent({.begin = nxt, .length = 100, .sent_at = zero + when}, 1, 100);
     nxt += 100;
   }
   void send_again(std::uint32_t i, Duration when) {

@@ -151,7 +151,7 @@ TEST_CASE("fast retransmit still works gigabytes after the last loss", "[tcp][re
     }
     REQUIRE(cb.snd.board.reserve(5, pool));
     for (int i = 0; i < 5; ++i, cb.snd.nxt += 1000)
-      cb.snd.board.sent({.begin = cb.snd.nxt, .length = 1000});
+      cb.snd.board.sent({.begin = cb.snd.nxt, .length = 1000}, 1, 1000);
     for (int i = 0; i < 3; ++i) acknowledge(cb.snd.una);
     CHECK(cb.snd.phase == SenderPhase::recovery);
     core.close(cb, Errc::none);

@@ -52,6 +52,7 @@ class EchoClient {
              .sent_at = now,
              .expires = now + timeout,
              .state = State::waiting};
+    ++waiting_;
     return sequence;
   }
 
@@ -64,21 +65,25 @@ class EchoClient {
         continue;
       ping.result.rtt = now - ping.sent_at;
       ping.state = State::done;
+      --waiting_;
       return true;
     }
     return false;
   }
 
   void expire(Instant now) noexcept {
+    if (waiting_ == 0) return;
     for (Ping& ping : pings_) {
       if (ping.state != State::waiting || now < ping.expires) continue;
       ping.result.error = Errc::timed_out;
       ping.state = State::done;
+      --waiting_;
     }
   }
 
   [[nodiscard]] Instant next_expiry() const noexcept {
     Instant earliest = never;
+    if (waiting_ == 0) return earliest;
     for (const Ping& ping : pings_) {
       if (ping.state == State::waiting) earliest = std::min(earliest, ping.expires);
     }
@@ -107,6 +112,7 @@ class EchoClient {
   IcmpReplies& out_;
   std::uint16_t id_;
   std::uint16_t next_sequence_ = 1;
+  std::uint8_t waiting_ = 0;  // pings
   std::array<Ping, capacity> pings_{};
 };
 

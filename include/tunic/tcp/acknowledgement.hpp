@@ -308,7 +308,6 @@ class Acknowledgement {
     cb_.traffic.bytes_acked += bytes;
     snd_.queue.consume(bytes, core_.pool);
     snd_.una = ack;
-    if (snd_.queue.empty() && snd_.board.empty()) snd_.board.clear(core_.pool);
     if (snd_.urgent && snd_.up <= ack) snd_.urgent = false;
   }
 

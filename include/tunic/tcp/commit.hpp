@@ -38,7 +38,10 @@ class Commit {
                snd.board.lost_bytes() == 0) {
       snd.rate.app_limited(snd.in_flight());
     }
-    if (!snd.has_work()) return;
+    if (!snd.has_work()) {
+      if (!snd.outstanding()) snd.board.clear(core.pool);  // nothing is held for who is silent
+      return;
+    }
     if (blocked == Blocked::window && cb.deadlines.retransmit == never) {
       snd.timer = RetransmitTimer::time_out;
       set_persisting(core, cb, true);
@@ -152,15 +155,16 @@ class Commit {
     Sender& snd = cb.snd;
     if (!snd.outstanding()) snd.progress_at = core.now;
     note_size(core, cb, plan);
+    SentSegment first;
+    first.begin = plan.segment.seq;
+    first.length = static_cast<std::uint16_t>(plan.first_end() - first.begin);
+    first.fin = plan.segment.has(TcpFlags::fin);
+    snd.rate.stamp(first, snd.in_flight(), core.now);
     if (plan.kind == SegmentKind::resend) {
-      commit_segments(core, cb, plan, [&](std::uint32_t i, const SentSegment& stamp) noexcept {
-        commit_resend(core, cb, plan.number + i, stamp);
-      });
+      commit_resends(core, cb, plan, first);
     } else {
-      commit_segments(core, cb, plan, [&](std::uint32_t, const SentSegment& segment) noexcept {
-        snd.board.sent(segment);
-      });
-      snd.nxt = plan.segment.seq + plan.sequence_length();
+      snd.board.sent(first, plan.segments(), plan.sequence_length());
+      snd.nxt = first.begin + plan.sequence_length();
       if constexpr (Traits::ecn) {
         if (plan.segment.has(TcpFlags::cwr)) cb.ecn.cwr_due = false;
       }
@@ -189,37 +193,17 @@ class Commit {
     cb.deadlines.cork = never;
   }
 
-  // Calls `each(number in the run, segment)` for the segments of a run, with the state of delivery.
-  template <class Each>
-  static void commit_segments(Core& core, Control& cb, const SegmentPlan& plan,
-                              Each each) noexcept {
-    const SeqNum end = plan.segment.seq + plan.sequence_length();
-    const std::uint32_t last = plan.segments() - 1;
-    SentSegment segment;
-    segment.begin = plan.segment.seq;
-    for (std::uint32_t i = 0; i <= last; ++i) {
-      const std::uint32_t length =
-          i == last ? static_cast<std::uint32_t>(end - segment.begin) : plan.segment_bytes;
-      segment.length = static_cast<std::uint16_t>(length);
-      segment.fin = i == last && plan.segment.has(TcpFlags::fin);
-      if (i == 0) {
-        cb.snd.rate.stamp(segment, cb.snd.in_flight(), core.now);
-      } else {
-        segment.in_flight += length;
-      }
-      each(i, segment);
-      segment.begin += length;
-    }
-  }
-
-  static void commit_resend(Core& core, Control& cb, Scoreboard::Number number,
-                            const SentSegment& stamp) noexcept {
+  static void commit_resends(Core& core, Control& cb, const SegmentPlan& plan,
+                             SentSegment stamp) noexcept {
     Sender& snd = cb.snd;
     snd.timing = false;  // Karn: only an echoed timestamp could tell which of the two arrived
-    const SentSegment& before = snd.board[number];
-    snd.timed = before.end();
-    snd.undo.sent_again(before.end(), core.timestamp(cb, before.sent_at), core.timestamp(cb));
-    snd.board.sent_again(number, stamp);
+    for (std::uint32_t i = 0; i < plan.segments(); ++i) {
+      const SentSegment& before = snd.board[plan.number + i];
+      if (i != 0) stamp.in_flight += before.length;
+      snd.timed = before.end();
+      snd.undo.sent_again(before.end(), core.timestamp(cb, before.sent_at), core.timestamp(cb));
+      snd.board.sent_again(plan.number + i, stamp);
+    }
   }
 
   static void commit_copy(Core& core, Control& cb, const SegmentPlan& plan) noexcept {

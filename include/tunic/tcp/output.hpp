@@ -297,12 +297,13 @@ class Output {
 
   // RFC 8985 7.3: new data if the peer's window has room, else the highest segment once more.
   std::optional<SegmentPlan> plan_tail_probe() noexcept {
-    const Scoreboard& board = cb_.snd.board;
+    Scoreboard& board = cb_.snd.board;
     if (!std::exchange(tail_probe_due_, false) || board.empty()) return std::nullopt;
     force_ = true;
     auto plan = plan_data(0x7fffffff);
     if (!plan) {
       force_ = cb_.snd.force;
+      board.tell_apart();
       if (board[board.last()].where != Whereabouts::flight) return std::nullopt;
       plan = plan_resend(board.last());
     }

@@ -65,6 +65,7 @@ class Rack {
       if (!later(sent_at_, end_, segment.sent_at, segment.end())) return never;
       const Instant judged = segment.sent_at + rtt_ + window;
       if (now < judged) return judged;
+      board.tell_apart();
       at = board.after(number);
       lost(number);
       board.lose(number);
@@ -79,6 +80,7 @@ class Rack {
     for (std::uint64_t at = board.oldest(); at != Scoreboard::none;) {
       const auto number = static_cast<Scoreboard::Number>(at);
       if (now < board[number].sent_at + rtt_ + window) return;
+      board.tell_apart();
       at = board.after(number);
       board.lose(number);
     }

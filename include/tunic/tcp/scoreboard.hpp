@@ -5,8 +5,12 @@
 // flight, lost or reported by a selective acknowledgement (RFC 2018, RFC 6675 3, RFC 8985 5.1).
 // Segments stand in the order of their sequence numbers; those in flight are also linked in the
 // order of sending, and lost ones in the order in which they are to be sent again. An
-// acknowledgement costs what it newly says, however often it repeats the rest. (More than 400 lines
-// because all that moves segments between the lists stands together.)
+// acknowledgement costs what it newly says, however often it repeats the rest.
+//
+// As long as all goes well what left together stays together: one entry stands for a run of
+// segments that differ in their numbers only. With the first loss, report or resending the runs are
+// told apart, in room that is kept for it, until all is acknowledged. (More than 400 lines because
+// all that moves segments between the lists stands together.)
 
 #include <tunic/base/assert.hpp>
 #include <tunic/base/ring.hpp>
@@ -16,6 +20,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace tunic::inline v0 {
 
@@ -31,7 +36,8 @@ struct SentSegment {
   bool again : 1 = false;        ///< Sent more than once.
   bool app_limited : 1 = false;  ///< The application had no more to send then.
   /// Neighbours in the list it is in, itself at the ends. Of a SACKed one `next` is a number up to
-  /// which all are SACKed.
+  /// which all are SACKed. Of a run that was not told apart: how many segments, and sequence
+  /// numbers.
   std::uint32_t prev = 0;
   std::uint32_t next = 0;
   Instant sent_at{};
@@ -52,7 +58,10 @@ class Scoreboard {
   using Number = Ring<SentSegment>::Number;
 
   [[nodiscard]] bool empty() const noexcept { return ring_.empty(); }
-  [[nodiscard]] std::uint32_t segments() const noexcept { return ring_.size(); }
+  [[nodiscard]] std::uint32_t segments() const noexcept {
+    return apart_ ? ring_.size() : flight_.size;
+  }
+  /// Before all are told apart: of the first one.
   [[nodiscard]] SentSegment& operator[](Number number) noexcept { return ring_[number]; }
   [[nodiscard]] const SentSegment& operator[](Number number) const noexcept {
     return ring_[number];
@@ -71,25 +80,53 @@ class Scoreboard {
   [[nodiscard]] std::uint32_t largest() const noexcept { return largest_; }
 
   /// Walks: the segment in flight that was sent first, the lost one that is next to be sent again,
-  /// and what follows either; `none` at the end.
+  /// and (told apart) what follows either; `none` at the end.
   static constexpr std::uint64_t none = std::uint64_t{1} << 32;
-  [[nodiscard]] std::uint64_t oldest() const noexcept { return flight_.head(); }
+  [[nodiscard]] std::uint64_t oldest() const noexcept {
+    return apart_ || ring_.empty() ? flight_.head() : ring_.first();
+  }
   [[nodiscard]] std::uint64_t first_lost() const noexcept { return lost_.head(); }
   [[nodiscard]] std::uint64_t after(Number number) const noexcept {
+    TUNIC_ASSERT(apart_);
     const Number next = ring_[number].next;
     return next == number ? none : next;
   }
 
   /// Makes room for `count` more segments; false when memory is refused.
   [[nodiscard]] bool reserve(std::uint32_t count, BlockPool& pool) noexcept {
-    return ring_.reserve(count, pool);
+    return ring_.reserve(segments() - ring_.size() + count, pool);
   }
 
-  /// A segment of new data has left. There must be room.
-  void sent(const SentSegment& segment) noexcept {
-    const Number number = ring_.push_back(segment);
-    largest_ = std::max(largest_, segment.payload());
-    append(flight_, number);
+  /// A run of new data has left: so many segments, of so many sequence numbers in all. `run` has
+  /// what the first is to have, and `fin` where the last ends with it; all are as long as the first
+  /// but the last. There must be room.
+  void sent(SentSegment run, std::uint32_t segments, std::uint32_t length) noexcept {
+    run.prev = segments;
+    run.next = length;
+    largest_ = std::max(largest_, segments == 1 ? run.payload() : run.length);
+    if (apart_) {
+      for (std::uint32_t i = 0; i < segments; ++i)
+        append(flight_, ring_.push_back(segment_of(run, i)));
+      return;
+    }
+    ring_.push_back(run);
+    flight_.size += segments;
+    flight_.bytes += length;
+  }
+
+  /// From now on each segment has an entry, and a number, of its own. O(n) the first time.
+  void tell_apart() noexcept {
+    if (std::exchange(apart_, true)) return;
+    const std::uint32_t runs = ring_.size();
+    const std::uint32_t count = flight_.size;
+    for (std::uint32_t i = runs; i < count; ++i) ring_.push_back({});
+    Number place = ring_.end();  // never below the run that is read: no run has less than a segment
+    for (std::uint32_t i = runs; i-- > 0;) {
+      const SentSegment run = ring_[ring_.first() + i];
+      for (std::uint32_t j = run.prev; j-- > 0;) ring_[--place] = segment_of(run, j);
+    }
+    flight_ = {};
+    for (std::uint32_t i = 0; i < count; ++i) append(flight_, ring_.first() + i);
   }
 
   /// A lost or the last segment has left once more; `stamp` has the state of delivery.
@@ -109,11 +146,18 @@ class Scoreboard {
   }
 
   /// Takes out what lies below `ack`, and calls `delivered(segment)` for each whole segment that no
-  /// SACK had reported. Returns the bytes that were not known to be delivered.
+  /// SACK had reported; of a run that was not told apart only for the last. Returns the bytes that
+  /// were not known to be delivered.
   template <class Visitor>
   std::uint32_t acknowledge(SeqNum ack, Visitor delivered) noexcept {
     std::uint32_t fresh = 0;
     while (!ring_.empty() && ring_.front().begin < ack) {
+      if (!apart_) {
+        const std::uint32_t taken = take_segments(ack, delivered);
+        fresh += taken;
+        if (taken == 0) tell_apart();  // it ends within a segment
+        continue;
+      }
       SentSegment& segment = ring_.front();
       if (ack < segment.end()) return fresh + trim(segment, ack);
       if (segment.where != Whereabouts::sacked) {
@@ -123,15 +167,15 @@ class Scoreboard {
       leave(ring_.first());
       ring_.pop_front();
     }
-    if (ring_.empty()) largest_ = 0;
+    if (ring_.empty()) begin_anew();
     return fresh;
   }
-
   /// A block of a selective acknowledgement: calls `delivered(segment)` for each segment that it is
   /// the first to cover in whole. Returns their bytes.
   template <class Visitor>
   std::uint32_t sack(SackBlock block, Visitor delivered) noexcept {
     std::uint32_t fresh = 0;
+    tell_apart();
     Number number = at_or_after(block.left);
     while (ring_.contains(number) && ring_[number].end() <= block.right) {
       if (ring_[number].where == Whereabouts::sacked) {
@@ -154,6 +198,7 @@ class Scoreboard {
   /// A segment in flight is lost. The lowest is sent again first, as far as a short look tells.
   void lose(Number number) noexcept {
     constexpr unsigned look = 32;
+    tell_apart();
     leave(number);
     SentSegment& segment = ring_[number];
     segment.where = Whereabouts::lost;
@@ -191,6 +236,7 @@ class Scoreboard {
   /// was reported and at the end, which count as lost. False, and no change, when memory is
   /// refused.
   [[nodiscard]] bool recut(std::uint32_t payload, BlockPool& pool) noexcept {
+    tell_apart();
     std::uint32_t count = 0;
     for (Number number = ring_.first(); number != ring_.end(); ++number)
       count += ring_[number].length / payload + 1;
@@ -201,6 +247,7 @@ class Scoreboard {
       cut(ring_[number], payload, fresh);
     ring_.clear(pool);
     ring_.swap(fresh);
+    largest_ = 0;
     for (Number number = ring_.first(); number != ring_.end(); ++number) {
       SentSegment& segment = ring_[number];
       largest_ = std::max(largest_, segment.payload());
@@ -233,6 +280,7 @@ class Scoreboard {
   void clear(BlockPool& pool) noexcept {
     ring_.clear(pool);
     forget_lists();
+    begin_anew();
   }
 
  private:
@@ -244,6 +292,46 @@ class Scoreboard {
     [[nodiscard]] std::uint64_t head() const noexcept { return size == 0 ? none : first; }
     [[nodiscard]] std::uint64_t tail() const noexcept { return size == 0 ? none : last; }
   };
+
+  static SentSegment segment_of(const SentSegment& run, std::uint32_t i) noexcept {
+    SentSegment segment = run;
+    const bool last = i + 1 == run.prev;
+    const std::uint32_t offset = i * run.length;
+    segment.begin += offset;
+    segment.length = last ? static_cast<std::uint16_t>(run.next - offset) : run.length;
+    segment.fin = run.fin && last;
+    segment.in_flight = run.in_flight + offset + segment.length - run.length;
+    return segment;
+  }
+
+  // Takes those segments out of the first run that end at or below `ack`. Returns their bytes.
+  template <class Visitor>
+  std::uint32_t take_segments(SeqNum ack, Visitor& delivered) noexcept {
+    SentSegment& run = ring_.front();
+    const auto below = static_cast<std::uint32_t>(ack - run.begin);
+    const std::uint32_t count = below >= run.next ? run.prev : below / run.length;
+    if (count == 0) return 0;
+    const SentSegment last = segment_of(run, count - 1);
+    const auto bytes = static_cast<std::uint32_t>(last.end() - run.begin);
+    delivered(last);
+    flight_.size -= count;
+    flight_.bytes -= bytes;
+    if (count == run.prev) {
+      ring_.pop_front();
+      return bytes;
+    }
+    SentSegment rest = segment_of(run, count);
+    rest.fin = run.fin;
+    rest.prev = run.prev - count;
+    rest.next = run.next - bytes;
+    run = rest;
+    return bytes;
+  }
+
+  void begin_anew() noexcept {
+    largest_ = 0;
+    apart_ = false;
+  }
 
   List& list_of(const SentSegment& segment) noexcept {
     return segment.where == Whereabouts::lost ? lost_ : flight_;
@@ -286,6 +374,7 @@ class Scoreboard {
   }
 
   void gather_lost(bool flight, bool sacked) noexcept {
+    tell_apart();
     for (Number number = ring_.first(); number != ring_.end(); ++number) {
       const Whereabouts where = ring_[number].where;
       if ((where == Whereabouts::flight && !flight) || (where == Whereabouts::sacked && !sacked))
@@ -396,7 +485,6 @@ class Scoreboard {
     sacked_bytes_ = 0;
     sacked_segments_ = 0;
     resent_segments_ = 0;
-    largest_ = 0;
   }
 
   Ring<SentSegment> ring_;
@@ -406,6 +494,7 @@ class Scoreboard {
   std::uint32_t sacked_segments_ = 0;
   std::uint32_t resent_segments_ = 0;
   std::uint32_t largest_ = 0;
+  bool apart_ = false;  // each segment has an entry of its own
 };
 
 }  // namespace tunic::inline v0
