@@ -23,8 +23,10 @@ QUIET = 0.1  # of a processor: what others may use meanwhile
 class Side:
     name: str
     program: str
+    mode: str = ""  # the program's last argument
     plain: bool = False  # no offload
-    bulk_echo: bool = True
+    loads: str = ""  # patterns of what it is for, if not all...
+    placements: str = ""  # ...and where
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Load:
 
 SIDES = [
     Side("tunic", "tunic_server"),
-    Side("tunic plain", "tunic_server", plain=True),
+    Side("tunic owned", "tunic_server", "owned", loads="bulk out"),
+    Side("tunic busy", "tunic_server", "busy", loads="bulk in|bulk out|^1 request", placements="split"),
+    Side("tunic plain", "tunic_server", "plain", plain=True),
     Side("kernel", "kernel_server"),
-    Side("responder", "responder", bulk_echo=False),
-    Side("responder plain", "responder", plain=True, bulk_echo=False),
+    Side("responder", "responder", loads="^(?!bulk echo)"),
+    Side("responder plain", "responder", "plain", plain=True, loads="^(?!bulk echo)"),
     Side("lwIP", "lwip_server", plain=True),
 ]
 LOADS = [
@@ -60,7 +64,9 @@ LOADS = [
 CLAIMS = [
     ("bulk in", "same", "tunic", "responder", 0.92),
     ("bulk out", "same", "tunic", "responder", 0.80),
+    ("bulk out", "same", "tunic owned", "responder", 0.92),
     ("bulk in", "split", "tunic", "kernel", 0.65),
+    ("bulk in", "split", "tunic busy", "kernel", 0.9),
     ("bulk out", "split", "tunic", "kernel", 2.5),
     ("bulk echo", "split", "tunic", "kernel", 0.9),
     ("bulk in", "same", "tunic plain", "responder plain", 0.90),
@@ -74,8 +80,8 @@ CLAIMS = [
     ("connections", "same", "tunic", "responder", 0.93),
     ("connections", "same", "tunic", "kernel", 1.65),
 ]
-COMPARED = [("tunic", "responder"), ("tunic", "kernel"), ("tunic plain", "responder plain"),
-            ("tunic plain", "kernel"), ("tunic plain", "lwIP")]
+COMPARED = [("tunic", "responder"), ("tunic owned", "responder"), ("tunic", "kernel"), ("tunic busy", "kernel"),
+            ("tunic plain", "responder plain"), ("tunic plain", "kernel"), ("tunic plain", "lwIP")]
 
 
 class Server:
@@ -89,8 +95,8 @@ class Server:
         else:
             self.address = f"{network}.2"
             arguments = [f"tun{number}", f"{network}.1/24", self.address]
-            if side.plain and side.program != "lwip_server":
-                arguments.append("plain")
+            if side.mode:
+                arguments.append(side.mode)
         self.process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit(f"{side.name}: the server did not start")
@@ -134,7 +140,8 @@ class Bench:
                     if any(side.program == "responder" and side.plain == plain for side in self.servers):
                         rate = self.raw_rate(load, cpus, plain)
                         self.raw.setdefault((placement, load, plain), []).append(rate)
-            sides = [side for side in self.servers if side.bulk_echo or load.name != "bulk echo"]
+            sides = [side for side in self.servers
+                     if re.search(side.loads, load.name) and re.search(side.placements, placement)]
             for side in sides if repeat % 2 == 0 else sides[::-1]:
                 try:
                     result = self.measure(load, side, *cpus)
