@@ -35,6 +35,8 @@ class Load:
     arguments: tuple
     unit: str = "/s"
     raw: str = ""  # what the descriptor itself does under such a load
+    sides: str = ""  # a pattern of those that it is for, if not all
+    once: bool = False  # on one core, in the first repetition only: it takes minutes
 
     @property
     def bulk(self):
@@ -45,6 +47,7 @@ SIDES = [
     Side("tunic", "tunic_server"),
     Side("tunic owned", "tunic_server", "owned", loads="bulk out"),
     Side("tunic busy", "tunic_server", "busy", loads="bulk in|bulk out|^1 request", placements="split"),
+    Side("tunic idle", "tunic_server", loads="^1 request|idle", placements="same"),
     Side("tunic plain", "tunic_server", "plain", plain=True),
     Side("kernel", "kernel_server"),
     Side("responder", "responder", loads="^(?!bulk echo)"),
@@ -59,6 +62,8 @@ LOADS = [
     Load("64 requests", ("exchange", "--connections", "64")),
     Load("1000 requests", ("exchange", "--connections", "1000")),
     Load("connections", ("connect", "--connections", "16")),
+    Load("10k idle", ("exchange", "--idle", "10000"), sides="^tunic idle$"),
+    Load("1M idle", ("exchange", "--idle", "1000000"), sides="^tunic idle$", once=True),
 ]
 # Load, placement, side, the side it is compared with, and the least ratio of their rates.
 CLAIMS = [
@@ -80,6 +85,9 @@ CLAIMS = [
     ("connections", "same", "tunic", "responder", 0.93),
     ("connections", "same", "tunic", "kernel", 1.65),
 ]
+# Requests on one connection beside others that are idle, and the least ratio to those without; the most that the
+# server's memory grows by for each, in bytes.
+IDLE_CLAIMS = [("10k idle", 0.98, 512), ("1M idle", 0.95, 512)]
 COMPARED = [("tunic", "responder"), ("tunic owned", "responder"), ("tunic", "kernel"), ("tunic busy", "kernel"),
             ("tunic plain", "responder plain"), ("tunic plain", "kernel"), ("tunic plain", "lwIP")]
 
@@ -135,13 +143,16 @@ class Bench:
         """All sides of a load one after the other, each repetition in the other order."""
         for repeat, (placement, cpus), load in itertools.product(
                 range(self.options.repeats), self.options.placements.items(), self.options.loads):
+            if load.once and (repeat != 0 or placement != "same" or self.options.check):
+                continue
             if load.raw:
                 for plain in (False, True):
                     if any(side.program == "responder" and side.plain == plain for side in self.servers):
                         rate = self.raw_rate(load, cpus, plain)
                         self.raw.setdefault((placement, load, plain), []).append(rate)
             sides = [side for side in self.servers
-                     if re.search(side.loads, load.name) and re.search(side.placements, placement)]
+                     if re.search(side.loads, load.name) and re.search(side.placements, placement)
+                     and re.search(load.sides, side.name)]
             for side in sides if repeat % 2 == 0 else sides[::-1]:
                 try:
                     result = self.measure(load, side, *cpus)
@@ -160,10 +171,10 @@ class Bench:
         server.move_to(server_cpu)
         command = [self.program("client"), load.arguments[0], server.address, *load.arguments[1:],
                    "--seconds", str(self.options.seconds), "--server", str(server.process.pid)]
-        if load.name == "connections":
+        if load.name == "connections" or "--idle" in load.arguments:
             command += ["--sources", server.sources]
         for left in (0,) if self.options.check else (1, 0):
-            result = call(command, self.options.seconds + 15, client_cpu)
+            result = call(command, self.options.seconds + (600 if load.once else 15), client_cpu)
             result["disturbed"] = result["other_cpu"] > QUIET * result["seconds"]
             if not result["disturbed"]:
                 break
@@ -218,6 +229,8 @@ class Bench:
                              [load for load in self.options.loads if not load.bulk])
             self.print_fairness(placement)
             self.print_ratios(placement)
+        for name, ratio, least, size, most in self.idle():
+            print(f"\ntunic, {name}: {ratio:.2f} of the requests without ({least}), {size:.0f} bytes each ({most})")
 
     def print_table(self, placement, title, cell, loads=None):
         loads = self.options.loads if loads is None else loads
@@ -257,7 +270,20 @@ class Bench:
                 cells.append(cell + "".join(f" ({least})" for least in claimed))
             print_row(load.name, *cells)
 
+    def idle(self):
+        """Load, ratio to the requests without idle connections, bytes of each; and what is claimed."""
+        for name, least, most in IDLE_CLAIMS:
+            alone, beside = self.find("same", "1 request", "tunic idle"), self.find("same", name, "tunic idle")
+            if alone and beside:
+                ratio = self.median(beside[2], "rate") / self.median(alone[2], "rate")
+                yield name, ratio, least, self.median(beside[2], "idle_bytes"), most
+
     def broken_claims(self):
+        for name, ratio, least, size, most in self.idle():
+            if ratio < least:
+                yield f"{name}: {ratio:.2f} of the requests without, claimed {least}"
+            if size > most:
+                yield f"{name}: {size:.0f} bytes each, claimed {most}"
         for *what, least in CLAIMS:
             found = self.ratio(what[1], what[0], *what[2:])
             if found and not found[1] and found[0] < least:

@@ -35,6 +35,8 @@ loads
   connect   connects, exchanges a byte and closes, over and over
 options
   --connections N   at a time, for exchange and connect (1)
+  --idle N          open N more before, for exchange, which do nothing; tells by how much the server's
+                    memory grew
   --seconds S       measured (1.5), after as long, or 0.4, that is not
   --server PID      whose CPU time is told too
   --sources A,N     connects from N addresses, the first of them A
@@ -44,6 +46,7 @@ struct Settings {
   std::string load;
   std::uint32_t address = 0;
   std::size_t connections = 1;
+  std::size_t idle = 0;
   double seconds = 1.5;
   std::string server;
   std::uint32_t first_source = 0;
@@ -122,7 +125,7 @@ class Span {
                 used_.server / size * 1e9, static_cast<unsigned long long>(resent));
     print_cpu();
   }
-  void print_operations(std::vector<float>& seconds) const {
+  void print_operations(std::vector<float>& seconds, double idle_bytes = 0) const {
     if (seconds.empty()) throw std::runtime_error{"nothing came back"};
     const auto count = static_cast<double>(seconds.size());
     const auto percentile = [&](double share) {
@@ -132,6 +135,7 @@ class Span {
     };
     std::printf("{\"rate\": %.1f, \"cpu\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f, ",
                 count / seconds_, used_.server / count * 1e6, percentile(0.5), percentile(0.99));
+    if (idle_bytes != 0) std::printf("\"idle_bytes\": %.1f, ", idle_bytes);
     print_cpu();
   }
 
@@ -304,8 +308,26 @@ double hear(const Caller& caller) {
   return now();
 }
 
+// Physical memory of a process, in bytes.
+double resident_bytes(const std::string& pid) {
+  double pages = 0;
+  double resident = 0;
+  std::ifstream{"/proc/" + pid + "/statm"} >> pages >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+// Connections that stay open and do nothing. The server's bytes for each.
+double open_idle(const Settings& settings, Dialer& dialer) {
+  const rlimit files{settings.idle + 1000, settings.idle + 1000};
+  must(setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE");
+  const double before = resident_bytes(settings.server);
+  for (std::size_t i = 0; i < settings.idle; ++i) dialer.dial(bench::echo_port);
+  return (resident_bytes(settings.server) - before) / static_cast<double>(settings.idle);
+}
+
 void exchange(const Settings& settings) {
   Dialer dialer{settings};
+  const double idle_bytes = settings.idle == 0 ? 0 : open_idle(settings, dialer);
   Callers callers{settings};
   for (Caller& caller : callers.all()) {
     caller.fd = dialer.dial(bench::echo_port);
@@ -327,7 +349,7 @@ void exchange(const Settings& settings) {
     while (!span.over(turn(callers.all().front()), [&] { taken.clear(); })) {
     }
   }
-  span.print_operations(taken);
+  span.print_operations(taken, idle_bytes);
 }
 
 void connect_and_close(const Settings& settings) {
@@ -372,6 +394,8 @@ Settings parse(std::span<char*> arguments) {
     const std::string value = arguments[i + 1];
     if (option == "--connections") {
       settings.connections = std::stoul(value);
+    } else if (option == "--idle") {
+      settings.idle = std::stoul(value);
     } else if (option == "--seconds") {
       settings.seconds = std::stod(value);
     } else if (option == "--server") {

@@ -27,7 +27,10 @@ class Server {
   Server(TunDevice device, const IpAddress& address, std::string_view mode)
       : owned_{mode == "owned"},
         busy_poll_{mode == "busy" ? std::chrono::microseconds{200} : std::chrono::microseconds{0}},
-        stack_{std::move(device), {.addresses = {address}}},
+        stack_{std::move(device),
+               {.addresses = {address},
+                .memory_budget = std::size_t{1} << 30,
+                .tcp = {.max_connections = 1'100'000}}},
         listeners_{listen(bench::echo_port), listen(bench::discard_port),
                    listen(bench::source_port)} {}
 
