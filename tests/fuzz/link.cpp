@@ -86,6 +86,7 @@ class World {
     config.tcp.timestamps = (bits & 2) == 0;
     config.tcp.sack = (bits & 4) == 0;
     if ((bits & 8) != 0) config.tcp.delayed_ack = Duration{0};
+    config.tcp.warm_connections = (bits & 16) == 0 ? 0 : 1;
     config.tcp.max_connections = 8;
     config.tcp.max_time_wait = 8;
     config.tcp.syn_retries = config.tcp.syn_ack_retries = 255;  // the bytes may lose many SYNs

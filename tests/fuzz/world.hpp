@@ -150,6 +150,7 @@ class World {
     config.addresses = {IpCidr{host, 24}};
     const std::uint8_t seed = script.byte();
     config.seed = SipKey{1, seed};
+    config.tcp.warm_connections = seed % 3;
     config.tcp.ecn = seed % 4 == 0 ? Ecn::when_asked : Ecn::always;
     config.memory_budget = script.pick(std::array<std::size_t, 3>{1024 * 1024, 200'000, 64 * 1024});
     const std::uint8_t bits = script.byte();

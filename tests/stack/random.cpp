@@ -126,6 +126,7 @@ StackConfig config_for(Random& random, IpAddress address) {
   config.tcp.timestamps = random.chance(0.7);
   config.tcp.sack = random.chance(0.7);
   config.tcp.window_scaling = random.chance(0.7);
+  if (random.chance(0.7)) config.tcp.warm_connections = static_cast<std::uint32_t>(random.below(4));
   if (random.chance(0.3)) config.packets_per_poll = 1;
   if (random.chance(0.3)) config.tcp.delayed_ack = 0ms;
   if (random.chance(0.3)) config.memory_budget = 400'000 + random.below(400'000);

@@ -286,11 +286,14 @@ TEST_CASE("a stack that goes resets its peers", "[stack]") {
       return result;
     }
   };
+  const bool awake = GENERATE(true, false);
+  StackConfig config = host_config();
+  config.tcp.warm_connections = awake ? 1 : 0;
   std::vector<Packet> seen;
   Watcher device;
   device.seen = &seen;
   {
-    Stack<Watcher> stack{std::move(device), host_config()};
+    Stack<Watcher> stack{std::move(device), config};
     auto listener = stack.listen({.port = 80});
     const auto from_peer = testing::segment({peer_ip, 1}, {host_ip, 80});
     stack.device().inject(from_peer.syn().seq(1).packet());
@@ -300,9 +303,14 @@ TEST_CASE("a stack that goes resets its peers", "[stack]") {
     const SeqNum isn = testing::decode(seen[0]).tcp->seq;
     stack.device().inject(from_peer.seq(2).ack(isn + 1).packet());
     stack.poll(Instant{1s});
+    const auto connection = listener.accept();
+    REQUIRE(stack.next_event().has_value());
+    stack.flush(Instant{1s});
+    REQUIRE(stack.stats().gauges.awake == (awake ? 1 : 0));
   }
-  REQUIRE_FALSE(seen.empty());
+  REQUIRE(seen.size() == 2);
   CHECK(matches(seen.back(), expect.has_flags("R")));
+  CHECK(testing::decode(seen[1]).tcp->seq == testing::decode(seen[0]).tcp->seq + 1);
 }
 
 namespace {

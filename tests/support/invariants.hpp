@@ -72,6 +72,7 @@ inline void demand_one_fate(const Stats& before, const Stats& after) {
 inline void demand_bounded(const Stats& stats, const StackConfig& config) {
   const Gauges& held = stats.gauges;
   demand(held.connections <= config.tcp.max_connections, "connections are bounded");
+  demand(held.awake <= held.connections, "who is awake is a connection");
   demand(held.half_open <= held.connections, "half-open connections are connections");
   demand(held.orphans <= config.tcp.max_orphans, "orphans are bounded");
   demand(held.time_wait <= config.tcp.max_time_wait, "TIME-WAIT is bounded");
@@ -82,6 +83,7 @@ inline void demand_bounded(const Stats& stats, const StackConfig& config) {
 inline void demand_nothing_held(const Stats& stats) {
   const Gauges& held = stats.gauges;
   demand(held.connections == 0, "no connection is left");
+  demand(held.awake == 0, "no control block is left");
   demand(held.half_open == 0, "no half-open connection is left");
   demand(held.orphans == 0, "no orphan is left");
   demand(held.time_wait == 0, "no TIME-WAIT entry is left");

@@ -28,7 +28,6 @@ struct Flow {
   }
   RateSample ack(Duration when, std::initializer_list<SentSegment> segments,
                  Duration min_rtt = 1ms) {
-    rate.begin();
     std::uint32_t bytes = 0;
     for (const SentSegment& segment : segments) {
       rate.delivered(segment);
@@ -89,7 +88,6 @@ TEST_CASE("an interval shorter than a round trip gives no rate", "[tcp][delivery
 TEST_CASE("a segment in part gives no rate, and its bytes count", "[tcp][delivery_rate]") {
   Flow flow;
   flow.send(0ms);
-  flow.rate.begin();
   const RateSample sample = flow.rate.finish(500, 1ms, zero + 10ms);
   CHECK(sample.bytes_per_second == 0);
   CHECK(sample.delivered == 500);

@@ -31,6 +31,7 @@ TEST_CASE("the names of drop reasons are in the order of the reasons", "[wire][d
   CHECK(is(Drop::tcp_to_broadcast, "tcp_to_broadcast"));
   CHECK(is(Drop::paws, "paws"));
   CHECK(is(Drop::no_memory, "no_memory"));
+  CHECK(is(Drop::cannot_wake, "cannot_wake"));
   CHECK(is(Drop::device_refused, "device_refused"));
 }
 

@@ -68,7 +68,8 @@ struct TcpStats {
 
 /// What is held now.
 struct Gauges {
-  std::size_t connections = 0;  ///< Control blocks, half-open and dead-but-held ones included.
+  std::size_t connections = 0;  ///< Half-open and dead-but-held ones included.
+  std::size_t awake = 0;        ///< Of these, how many have a control block.
   std::size_t half_open = 0;    ///< Passive SYN-RECEIVED.
   std::size_t orphans = 0;      ///< Still closing, their handle gone.
   std::size_t time_wait = 0;

@@ -98,6 +98,7 @@ class Egress {
   }
 
   void plan_connection(Control& cb) noexcept {
+    tcp_.connections.touch(cb);
     std::optional<Output<Traits>> output{std::in_place, tcp_, cb};
     for (;;) {
       if (full()) {

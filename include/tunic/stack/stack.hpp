@@ -81,9 +81,11 @@ class Stack {
 
   /// Resets all connections, with one best-effort flush. Handles become empty.
   ~Stack() {
-    tcp_.slab.for_each([this](ControlBlock<Traits>& cb) {
+    tcp_.connections.for_each([this](const ConnectionSlot<Traits>& slot) {
       if (tcp_.reply_count() == TcpCore<Traits>::reply_capacity) egress_.run();
-      if (tcp_.awaited_by_peer(cb)) tcp_.reset_peer(cb);
+      tcp_.connections.look(slot, [this](const ControlBlock<Traits>& cb) {
+        if (tcp_.awaited_by_peer(cb)) tcp_.reset_peer(cb);
+      });
     });
     tcp_.output.clear();
     egress_.run();
@@ -110,7 +112,7 @@ class Stack {
     Errc why = valid(options.connection) ? Errc::none : Errc::invalid_argument;
     ControlBlock<Traits>* cb = why == Errc::none ? tcp_.connect(options, why) : nullptr;
     error = make_error_code(why);
-    return cb == nullptr ? Connection{} : Connection{tcp_, *cb};
+    return cb == nullptr ? Connection{} : Connection{tcp_, *cb->slot};
   }
 
 #if defined(__cpp_exceptions)
@@ -168,7 +170,9 @@ class Stack {
     if (tcp_.events.empty()) return std::nullopt;
     ControlBlock<Traits>& cb = tcp_.events.front();
     tcp_.events.pop_front();
-    return Event{tcp_.id_of(cb), std::exchange(cb.news, EventFlags::none), cb.user_data};
+    tcp_.connections.touch(cb);
+    return Event{tcp_.connections.id_of(*cb.slot), std::exchange(cb.news, EventFlags::none),
+                 cb.slot->user_data};
   }
 
   /// The token of bytes given to `send_owned` that are the program's again: acknowledged, or their
@@ -215,13 +219,16 @@ class Stack {
     flush(now);
   }
   /// Whether every connection is over and nothing waits to be sent. TIME-WAIT entries may be left.
-  [[nodiscard]] bool idle() const noexcept { return tcp_.table.size() == 0 && !egress_.pending(); }
+  [[nodiscard]] bool idle() const noexcept {
+    return tcp_.connections.found() == 0 && !egress_.pending();
+  }
 
   // ---- looking around
 
   /// Counters and gauges, the latter as of now.
   [[nodiscard]] const Stats& stats() noexcept {
-    stats_.gauges.connections = tcp_.slab.size();
+    stats_.gauges.connections = tcp_.connections.size();
+    stats_.gauges.awake = tcp_.connections.awake();
     stats_.gauges.orphans = tcp_.orphans.size();
     stats_.gauges.time_wait = tcp_.time_wait.size();
     stats_.gauges.reassemblies = ip_.reassemblies();
@@ -287,9 +294,11 @@ class Stack {
   }
 
   void send() noexcept {
-    if (!egress_.pending()) return;
-    egress_.run();
-    if (egress_.status() == DeviceStatus::down) retry_at_ = tcp_.now + down_retry;
+    if (egress_.pending()) {
+      egress_.run();
+      if (egress_.status() == DeviceStatus::down) retry_at_ = tcp_.now + down_retry;
+    }
+    tcp_.connections.settle();
   }
 
   void advance(Instant now) noexcept {

@@ -40,7 +40,6 @@ class Acknowledgement {
     flight_before_ = snd_.in_flight();
     const std::uint32_t unreported = recovery_.unreported();
     const std::uint32_t flight_size = recovery_.flight_size();
-    snd_.rate.begin();
     if (advances_) {
       acknowledged(ack);
     } else if (is_duplicate(same_window)) {

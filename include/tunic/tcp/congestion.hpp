@@ -11,7 +11,8 @@
 // it was to `ssthresh()`, so the samples of recovery may be ignored. Or it may follow a model of
 // the path: `AckSample::rate` says how fast data was delivered, `pacing_rate()` how fast it is to
 // leave, and `cwnd()` is then the bound of what is in flight. Either way the peer's window, the
-// retransmission timer and the limit on bursts hold; a controller can't lift them.
+// retransmission timer and the limit on bursts hold; a controller can't lift them. One that is not
+// trivially copyable keeps its idle connections in their control blocks (tcp/resting.hpp).
 
 #include <tunic/base/time.hpp>
 

@@ -2,7 +2,8 @@
 #pragma once
 
 // Everything that is known of one connection. A plain value without behaviour of its own: what
-// happens to it is in input.hpp, output.hpp, expiry.hpp and connection.hpp.
+// happens to it is in input.hpp, output.hpp, expiry.hpp and connection.hpp. One that is idle may
+// have no control block, only a slot (tcp/connection_table.hpp).
 
 #include <tunic/base/error.hpp>
 #include <tunic/base/time.hpp>
@@ -22,6 +23,7 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/list_hook.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -37,10 +39,32 @@ using ListHook =
     boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
 template <class Traits>
-struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlines`
-  FlowKey key;
-  Sender snd;
-  Receiver rcv;
+struct ControlBlock;
+
+/// A connection's place in the table, whether it is awake or at rest. It stays where it is.
+template <class Traits>
+struct ConnectionSlot {
+  [[no_unique_address]] FlowKey key;  // the next three lie in its tail
+  std::uint16_t packed_bytes = 0;
+  bool timed = false;                  // at rest with a timer, which stands before what is packed
+  Errc error = Errc::none;             // of one that found no memory to wake and was dropped
+  ControlBlock<Traits>* cb = nullptr;  // while awake
+  std::byte* packed = nullptr;         // at rest
+  BasicTcpConnection<Traits>* handle =
+      nullptr;  // null: half-open, waiting to be accepted, or an orphan
+  void* user_data = nullptr;
+};
+
+/// The wheel's node of a connection; it fires at the earliest of its deadlines.
+template <class Traits>
+struct ConnectionTimer : TimerNode {
+  ConnectionSlot<Traits>* slot = nullptr;
+};
+
+/// What lasts while a connection is at rest, packed (tcp/resting.hpp), beside the states of its
+/// sender and its receiver. Numbers only: what is linked, points or is pointed at belongs below.
+template <class Traits>
+struct ConnectionState {
   RttEstimator rtt;
   typename Traits::Congestion congestion;
   [[no_unique_address]] std::conditional_t<Traits::ecn, EcnState, NoEcn> ecn;
@@ -49,14 +73,6 @@ struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlin
   Traffic traffic;
   Chronograph limits;
   ConnectionOptions options;
-  BasicTcpConnection<Traits>* handle =
-      nullptr;                            // null: half-open, waiting to be accepted, or an orphan
-  Listening<Traits>* listener = nullptr;  // while half-open or waiting to be accepted
-  void* user_data = nullptr;
-  ListHook output_hook;   // in the list of those that have something to send
-  ListHook event_hook;    // in the list of those that have news
-  ListHook owner_hook;    // in its listener's accept queue, or in the list of orphans
-  ListHook stalled_hook;  // in the list of those whose peers keep their window shut
   Instant stalled_since{};
   std::uint32_t challenge_second = 0;
   std::uint32_t ts_offset = 0;
@@ -76,6 +92,19 @@ struct ControlBlock : TimerNode {  // the node fires at the earliest of `deadlin
   bool timestamps = false;  // negotiated
   bool sack = false;        // negotiated: the peer takes SACK blocks
   bool closing = false;     // the application has called close
+};
+
+template <class Traits>
+struct ControlBlock : ConnectionTimer<Traits>, ConnectionState<Traits> {
+  FlowKey key;  // as in the slot
+  Sender snd;
+  Receiver rcv;
+  Listening<Traits>* listener = nullptr;  // while half-open or waiting to be accepted
+  ListHook output_hook;                   // in the list of those that have something to send
+  ListHook event_hook;                    // in the list of those that have news
+  ListHook owner_hook;    // in its listener's accept queue, or in the list of orphans
+  ListHook stalled_hook;  // in the list of those whose peers keep their window shut
+  ListHook recent_hook;   // in the list of those that were used lately
 
   ControlBlock() noexcept = default;
   ControlBlock(const ControlBlock&) = delete;

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <utility>
 
 namespace tunic::inline v0 {
 
@@ -28,10 +29,7 @@ class DeliveryRate {
     segment.since_first = microseconds(now - first_sent_);
   }
 
-  /// A new acknowledgement is looked at.
-  void begin() noexcept { newest_ = {}; }
-
-  /// It delivered this segment.
+  /// The acknowledgement that is looked at delivered this segment.
   void delivered(const SentSegment& segment) noexcept {
     const bool newer = newest_.length == 0 || newest_.sent_at < segment.sent_at ||
                        (newest_.sent_at == segment.sent_at && newest_.begin < segment.begin);
@@ -46,15 +44,16 @@ class DeliveryRate {
     if (app_limited_until_ != 0 && delivered_ > app_limited_until_) app_limited_until_ = 0;
     RateSample sample;
     sample.delivered = delivered_;
-    if (newest_.length == 0) return sample;
+    const SentSegment newest = std::exchange(newest_, {});
+    if (newest.length == 0) return sample;
     using std::chrono::microseconds;
-    const Duration sending = microseconds{newest_.since_first};
-    const Duration acking = now - newest_.sent_at + microseconds{newest_.since_delivery};
-    first_sent_ = newest_.sent_at;
-    const std::uint32_t arrived = static_cast<std::uint32_t>(delivered_) - newest_.delivered;
+    const Duration sending = microseconds{newest.since_first};
+    const Duration acking = now - newest.sent_at + microseconds{newest.since_delivery};
+    first_sent_ = newest.sent_at;
+    const std::uint32_t arrived = static_cast<std::uint32_t>(delivered_) - newest.delivered;
     sample.prior_delivered = delivered_ - arrived;
-    sample.in_flight_at_send = newest_.in_flight;
-    sample.app_limited = newest_.app_limited;
+    sample.in_flight_at_send = newest.in_flight;
+    sample.app_limited = newest.app_limited;
     sample.interval = std::max(sending, acking);
     if (sample.interval < min_rtt || sample.interval.count() <= 0) return sample;
     sample.bytes_per_second = static_cast<std::uint64_t>(
@@ -80,7 +79,7 @@ class DeliveryRate {
     return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, 0xffffffff));
   }
 
-  SentSegment newest_;
+  SentSegment newest_;  // that the acknowledgement which is looked at delivered
   std::uint64_t delivered_ = 0;
   std::uint64_t app_limited_until_ = 0;  // 0: it is not
   std::uint64_t last_ = 0;

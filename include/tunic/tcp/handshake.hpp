@@ -215,7 +215,7 @@ class Handshake {
     const auto waiting = *found;
     listener.pending.erase(found);
     --core_.stats.gauges.pending_syns;
-    if (verdict == SynVerdict::accept && core_.find(waiting.syn.info.flow) == nullptr) {
+    if (verdict == SynVerdict::accept && core_.connections.find(waiting.syn.info.flow) == nullptr) {
       admit(listener, waiting.syn.info, waiting.isn, waiting.window);
     } else if (verdict == SynVerdict::reset) {
       TcpSegment syn;

@@ -34,9 +34,11 @@ class IcmpInput {
 
   void run(const IpError& error) noexcept {
     const QuotedPacket& quote = error.quote;
-    Control* cb = core_.find({quote.src, quote.dst, quote.src_port, quote.dst_port});
-    if (cb == nullptr) return core_.stats.count(Drop::icmp_unmatched);
-    if (!(cb->snd.una <= quote.seq && quote.seq < cb->snd.nxt))
+    const auto* slot =
+        core_.connections.find({quote.src, quote.dst, quote.src_port, quote.dst_port});
+    if (slot == nullptr) return core_.stats.count(Drop::icmp_unmatched);
+    Control* cb = slot->cb;  // at rest nothing is in flight
+    if (cb == nullptr || !(cb->snd.una <= quote.seq && quote.seq < cb->snd.nxt))
       return core_.stats.count(Drop::icmp_out_of_window);
     if (error.kind == IpErrorKind::packet_too_big) {
       PathMtu<Traits>{core_, *cb}.report(

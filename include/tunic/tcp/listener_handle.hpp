@@ -46,7 +46,8 @@ class BasicTcpListener {
     ControlBlock<Traits>& cb = listening_->accept_queue.front();
     listening_->accept_queue.pop_front();
     cb.listener = nullptr;
-    return BasicTcpConnection<Traits>{*tcp_, cb};
+    tcp_->connections.touch(cb);
+    return BasicTcpConnection<Traits>{*tcp_, *cb.slot};
   }
 
   /// With `ListenOptions::decide_syns`: the oldest request that was not pulled yet. It is to be

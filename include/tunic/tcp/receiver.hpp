@@ -37,18 +37,9 @@ namespace tunic::inline v0 {
   return (payload_bytes + segment_bytes - 1) / segment_bytes;
 }
 
-struct Receiver {
-  /// What `accept` did with the payload of one segment.
-  struct Accepted {
-    std::size_t in_order = 0;   ///< Bytes that can now be read, queued ones that follow included.
-    bool out_of_order = false;  ///< It lies above a hole.
-    bool duplicate = false;     ///< Some of it had been received before.
-    bool filled_gap = false;    ///< It joined with data that was waiting.
-    bool refused = false;       ///< Some in-window data was not taken, for want of memory.
-  };
-
-  ByteQueue queue;  // in order, unread
-  OutOfOrderQueue out_of_order;
+/// What a receiver knows beside the bytes that it holds: numbers only, which a connection at rest
+/// keeps packed (tcp/resting.hpp).
+struct ReceiverState {
   ReceiveTuning tuning;
   SeqNum irs;
   SeqNum nxt;                 // RCV.NXT
@@ -76,6 +67,20 @@ struct Receiver {
   bool urgent = false;       // `up` is valid
   bool pushed = false;       // the last data segment carried PSH
   bool read_closed = false;  // the application reads no more
+};
+
+struct Receiver : ReceiverState {
+  /// What `accept` did with the payload of one segment.
+  struct Accepted {
+    std::size_t in_order = 0;   ///< Bytes that can now be read, queued ones that follow included.
+    bool out_of_order = false;  ///< It lies above a hole.
+    bool duplicate = false;     ///< Some of it had been received before.
+    bool filled_gap = false;    ///< It joined with data that was waiting.
+    bool refused = false;       ///< Some in-window data was not taken, for want of memory.
+  };
+
+  ByteQueue queue;  // in order, unread
+  OutOfOrderQueue out_of_order;
 
   void start(SeqNum peer_isn, std::uint32_t buffer, std::uint8_t shift) noexcept {
     irs = peer_isn;

@@ -33,9 +33,9 @@ enum class RetransmitTimer : std::uint8_t { time_out, reordering, tail_probe };
 /// spurious.
 enum class Frto : std::uint8_t { off, first_ack, second_ack };
 
-struct Sender {
-  ByteQueue queue;  // starts at `data_begin()`
-  Scoreboard board;
+/// What a sender knows while nothing waits and nothing is in flight, and more: numbers only, which
+/// a connection at rest keeps packed (tcp/resting.hpp).
+struct SenderState {
   DeliveryRate rate;
   Rack rack;
   MinRtt min_rtt;
@@ -102,6 +102,11 @@ struct Sender {
   SeqNum deferred_seq;           // of the packet that `deferred_mtu` is about
   std::uint16_t copy_due = 0;    // payload of a copy of the first segment's beginning...
   std::array<std::uint16_t, 2> copies_sent{};  // ...and of those sent since the last progress
+};
+
+struct Sender : SenderState {
+  ByteQueue queue;  // starts at `data_begin()`
+  Scoreboard board;
 
   void start(SeqNum isn, std::uint32_t buffer) noexcept {
     iss = una = nxt = recover = round_end = isn;

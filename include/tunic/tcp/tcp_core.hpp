@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// What all parts of TCP work on: the control blocks and how they are found, the lists of those that
+// What all parts of TCP work on: the connections and how they are found, the lists of those that
 // have something to send or to tell, the listeners, TIME-WAIT, the stateless replies, and the small
 // steps that change them. The protocol is in handshake.hpp, input.hpp, expiry.hpp and output.hpp.
 
 #include <tunic/base/block_pool.hpp>
 #include <tunic/base/error.hpp>
-#include <tunic/base/slab.hpp>
 #include <tunic/base/time.hpp>
 #include <tunic/base/timing_wheel.hpp>
 #include <tunic/core/event.hpp>
 #include <tunic/core/options.hpp>
 #include <tunic/core/stats.hpp>
 #include <tunic/ip/path_mtu.hpp>
+#include <tunic/tcp/connection_table.hpp>
 #include <tunic/tcp/control_block.hpp>
-#include <tunic/tcp/flow_table.hpp>
 #include <tunic/tcp/isn.hpp>
 #include <tunic/tcp/listener.hpp>
 #include <tunic/tcp/syn_cookie.hpp>
@@ -45,6 +44,7 @@ template <class Traits>
 class TcpCore {
  public:
   using Control = ControlBlock<Traits>;
+  using Slot = ConnectionSlot<Traits>;
 
   static constexpr std::size_t reply_capacity = 256;
 
@@ -57,23 +57,15 @@ class TcpCore {
         cookies{secrets.cookie_key()},
         mtu{device_mtu},
         paths{settings.max_path_mtus, secrets.path_key()},
-        slab{block_pool, settings.max_connections},
-        table{slab, secrets.table_key(), settings.max_connections},
         time_wait{block_pool, secrets.table_key(), settings.max_time_wait},
         wheel{Instant{}},
+        connections{block_pool, wheel, secrets.table_key(), settings},
         replies_{std::make_unique<StatelessReply[]>(reply_capacity)} {}
   TcpCore(const TcpCore&) = delete;
   TcpCore& operator=(const TcpCore&) = delete;
 
   // ---- finding
 
-  [[nodiscard]] Control* find(const FlowKey& key) noexcept {
-    const std::uint32_t* slot = table.find(key);
-    return slot == nullptr ? nullptr : &slab.at(*slot);
-  }
-  [[nodiscard]] ConnId id_of(const Control& cb) const noexcept {
-    return {slab.index_of(cb), slab.generation_of(cb)};
-  }
   /// The most specific listener for a destination.
   [[nodiscard]] Listening<Traits>* find_listener(const IpAddress& address,
                                                  std::uint16_t port) noexcept {
@@ -90,16 +82,17 @@ class TcpCore {
   /// A new control block in the flow table, or null when there is no room for it and for some data
   /// (RFC 4987: a dropped SYN).
   [[nodiscard]] Control* create(const FlowKey& key, const ConnectionOptions& options) noexcept {
-    Control* cb = slab.emplace();
+    Control* cb = connections.create(key);
     if (cb == nullptr) return nullptr;
-    if (pool.budget_bytes() - pool.used_bytes() < BlockPool::class_bytes.front())
-      return slab.erase(slab.index_of(*cb)), nullptr;
-    cb->key = key;
+    if (pool.budget_bytes() - pool.used_bytes() < BlockPool::class_bytes.front()) {
+      connections.hide(*cb->slot);
+      connections.erase(*cb->slot);
+      return nullptr;
+    }
+    cb->in_table = true;
     cb->options = options;
     cb->rcv.scale = window_scale(options);  // what all of our SYNs offer
     cb->ts_offset = secrets.timestamp_offset(key);
-    table.insert(slab.index_of(*cb));
-    cb->in_table = true;
     return cb;
   }
 
@@ -114,7 +107,7 @@ class TcpCore {
       cb.rcv.clear(pool);
       raise(cb, EventFlags::error);
     }
-    if (cb.handle == nullptr) destroy(cb);
+    if (cb.slot->handle == nullptr) destroy(cb);
   }
 
   /// Into TIME-WAIT: the entry answers from now on; the control block stays only for its handle.
@@ -130,7 +123,7 @@ class TcpCore {
     if (cb.rcv.ack_now || cb.rcv.acks_owed != 0) acknowledge_time_wait(entry);
     leave(cb, std::exchange(cb.state, TcpState::time_wait));
     time_wait.add(entry, now + 2 * config.msl);
-    if (cb.handle == nullptr) destroy(cb);
+    if (cb.slot->handle == nullptr) destroy(cb);
   }
 
   /// The ACK that a TIME-WAIT entry sends.
@@ -178,7 +171,14 @@ class TcpCore {
     cb.snd.queue.clear(pool);
     cb.snd.board.clear(pool);
     cb.rcv.clear(pool);
-    slab.erase(slab.index_of(cb));
+    connections.erase(*cb.slot);
+  }
+
+  /// Resets and ends a connection that can't be woken: `error` is all that stays for its handle.
+  void abort_at_rest(Slot& slot, Errc error) noexcept {
+    if (slot.packed_bytes == 0) return;  // it has been dropped before
+    connections.look(slot, [this](const Control& cb) { reset_peer(cb); });
+    connections.drop_at_rest(slot, error);
   }
 
   // ---- telling the user
@@ -186,7 +186,7 @@ class TcpCore {
   /// Adds to a connection's news. They are held back until it has been accepted.
   void raise(Control& cb, EventFlags flags) noexcept {
     cb.news |= flags;
-    if (cb.handle != nullptr && !cb.event_hook.is_linked()) events.push_back(cb);
+    if (cb.slot->handle != nullptr && !cb.event_hook.is_linked()) events.push_back(cb);
   }
 
   void soft_error(Control& cb, Errc error) noexcept {
@@ -347,10 +347,9 @@ class TcpCore {
   std::uint16_t mtu;
   PathMtuCache paths;
   std::uint16_t largest_datagram = 0xffff;  // that can be reassembled (RFC 9293 MUST-67)
-  Slab<Control> slab;
-  FlowTable<Control> table;
   TimeWaitTable time_wait;
   TimingWheel wheel;
+  ConnectionTable<Traits> connections;
   boost::unordered_flat_map<ListenKey, std::unique_ptr<Listening<Traits>>, ListenKeyHash> listeners;
   ControlBlockList<Traits, &Control::output_hook> output;
   ControlBlockList<Traits, &Control::event_hook> events;
@@ -371,10 +370,8 @@ class TcpCore {
     } else if (cb.owner_hook.is_linked()) {
       orphans.erase(orphans.iterator_to(cb));
     }
-    if (cb.in_table) {
-      table.erase(slab.index_of(cb));
-      cb.in_table = false;
-    }
+    connections.touch(cb);
+    if (std::exchange(cb.in_table, false)) connections.hide(*cb.slot);
     if (cb.output_hook.is_linked()) output.erase(output.iterator_to(cb));
     if (cb.stalled_hook.is_linked()) stalled.erase(stalled.iterator_to(cb));
     wheel.cancel(cb);

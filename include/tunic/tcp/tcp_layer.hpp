@@ -11,11 +11,13 @@
 #include <tunic/tcp/handshake.hpp>
 #include <tunic/tcp/icmp_input.hpp>
 #include <tunic/tcp/input.hpp>
+#include <tunic/tcp/stalled.hpp>
 #include <tunic/tcp/tcp_core.hpp>
 #include <tunic/tcp/time_wait_input.hpp>
 #include <tunic/wire/checksum.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -41,11 +43,12 @@ class TcpLayer : public TcpCore<Traits> {
       : Core{settings, block_pool, statistics, secret, device_mtu}, addresses_{addresses} {}
 
   ~TcpLayer() {
-    this->slab.for_each([this](Control& cb) {
-      if (cb.handle != nullptr) cb.handle->lose();
-      cb.snd.queue.clear(this->pool);
-      cb.snd.board.clear(this->pool);
-      cb.rcv.clear(this->pool);
+    this->connections.for_each([this](ConnectionSlot<Traits>& slot) {
+      if (slot.handle != nullptr) slot.handle->lose();
+      if (slot.cb == nullptr) return;
+      slot.cb->snd.queue.clear(this->pool);
+      slot.cb->snd.board.clear(this->pool);
+      slot.cb->rcv.clear(this->pool);
     });
     this->output.clear();
     this->events.clear();
@@ -66,8 +69,10 @@ class TcpLayer : public TcpCore<Traits> {
     if (!parsed) return drop(parsed.drop());
     const TcpSegment& segment = *parsed;
     const FlowKey key{packet.dst, packet.src, segment.dst_port, segment.src_port};
-    Control* const cb = this->find(key);
-    if (cb == nullptr) return input_elsewhere(key, segment, packet), nullptr;
+    auto* const slot = this->connections.find(key);
+    if (slot == nullptr) return input_elsewhere(key, segment, packet), nullptr;
+    Control* const cb = this->connections.wake(*slot);
+    if (cb == nullptr) return cannot_wake(segment, packet);
     count(*cb, segment, packet);
     cb->received_dscp = static_cast<std::uint8_t>(packet.traffic_class >> 2);
     return Input<Traits>{*this, *cb, segment, packet}.run() ? cb : nullptr;
@@ -87,7 +92,9 @@ class TcpLayer : public TcpCore<Traits> {
   void expire() noexcept {
     this->time_wait.expire(this->now);
     this->wheel.expire(this->now, 4096, [this](TimerNode& node) {
-      Expiry<Traits>{*this, static_cast<Control&>(node)}.run();
+      auto& slot = *static_cast<ConnectionTimer<Traits>&>(node).slot;
+      if (Control* cb = this->connections.wake(slot)) return Expiry<Traits>{*this, *cb}.run();
+      this->wheel.schedule(node, this->now + wake_retry);
     });
     if (this->stats.gauges.pending_syns == 0) return;
     for (auto& [key, listener] : this->listeners) {
@@ -112,8 +119,8 @@ class TcpLayer : public TcpCore<Traits> {
     const SeqNum isn = Handshake<Traits>{*this}.isn_above_old(key);
     Control* cb = this->create(key, wanted.connection);
     if (cb == nullptr) {
-      error = this->slab.size() >= this->config.max_connections ? Errc::too_many_connections
-                                                                : Errc::no_memory;
+      error = this->connections.size() >= this->config.max_connections ? Errc::too_many_connections
+                                                                       : Errc::no_memory;
       return nullptr;
     }
     ++this->stats.tcp.active_opens;
@@ -163,28 +170,39 @@ class TcpLayer : public TcpCore<Traits> {
       if (listening.handle != nullptr) listening.handle->lose();
       stop_listening(listening);
     }
-    this->slab.for_each([](Control& cb) {
-      if (cb.handle != nullptr) cb.handle->close();
+    this->connections.for_each([](ConnectionSlot<Traits>& slot) {
+      if (slot.handle != nullptr) slot.handle->close();
     });
   }
 
  private:
+  // Of a keep-alive timer that found no memory to wake its connection.
+  static constexpr Duration wake_retry = std::chrono::seconds{1};
+
   Control* drop(Drop reason) noexcept {
     this->stats.count(reason);
     return nullptr;
   }
 
-  void count(Control& cb, const TcpSegment& segment, const IpPacket& packet) noexcept {
+  std::size_t count(const TcpSegment& segment, const IpPacket& packet) noexcept {
     const std::size_t segments = segments_in(segment.payload.size(), packet.segment_bytes);
     this->stats.tcp.segments_in += segments;
-    cb.traffic.received(segment, segments);
+    return segments;
+  }
+  void count(Control& cb, const TcpSegment& segment, const IpPacket& packet) noexcept {
+    cb.traffic.received(segment, count(segment, packet));
+  }
+
+  Control* cannot_wake(const TcpSegment& segment, const IpPacket& packet) noexcept {
+    count(segment, packet);
+    reclaim_stalled<Traits>(*this, nullptr);
+    return drop(Drop::cannot_wake);
   }
 
   // A segment that belongs to no connection: for TIME-WAIT, a listener, or nobody.
   void input_elsewhere(const FlowKey& key, const TcpSegment& segment,
                        const IpPacket& packet) noexcept {
-    const std::size_t segments = segments_in(segment.payload.size(), packet.segment_bytes);
-    this->stats.tcp.segments_in += segments;
+    const std::size_t segments = count(segment, packet);
     Listening<Traits>* listener = this->find_listener(packet.dst, segment.dst_port);
     if (TimeWaitEntry* entry = this->time_wait.find(key)) {
       if (!time_wait_input<Traits>(*this, *entry, segment)) return;
@@ -210,8 +228,10 @@ class TcpLayer : public TcpCore<Traits> {
     Control* found = nullptr;
     do {  // closing one may free it, so the walk starts anew; a listener closes rarely
       found = nullptr;
-      this->slab.for_each([&](Control& cb) {
-        if (cb.listener == &listener && cb.state == TcpState::syn_received) found = &cb;
+      this->connections.for_each([&](ConnectionSlot<Traits>& slot) {
+        Control* cb = slot.cb;
+        if (cb != nullptr && cb->listener == &listener && cb->state == TcpState::syn_received)
+          found = cb;
       });
       if (found != nullptr) this->close(*found, Errc::none);
     } while (found != nullptr);
@@ -232,7 +252,7 @@ class TcpLayer : public TcpCore<Traits> {
   }
 
   [[nodiscard]] bool in_use(const FlowKey& key) noexcept {
-    return this->find(key) != nullptr || this->time_wait.find(key) != nullptr;
+    return this->connections.find(key) != nullptr || this->time_wait.find(key) != nullptr;
   }
 
   // RFC 6056 3.3.1: a random port, then others until one is free. The randomness is a keyed hash of

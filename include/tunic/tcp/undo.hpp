@@ -22,7 +22,7 @@ class Undo {
     sent_ = 0;
     unexplained_ = 0;
   }
-  void stop() noexcept { armed_ = false; }
+  void stop() noexcept { *this = {}; }
   [[nodiscard]] bool armed() const noexcept { return armed_; }
 
   /// A segment that ends at `end` was sent again, at this timestamp, and before at `original`.

@@ -170,7 +170,7 @@ class UserCalls {
   /// The handle goes: what is queued is finished without it.
   void release() noexcept {
     close();
-    cb_.handle = nullptr;
+    cb_.slot->handle = nullptr;
     if (cb_.event_hook.is_linked())  // nobody is left to be told
       core_.events.erase(core_.events.iterator_to(cb_));
     if (cb_.state == TcpState::closed || cb_.state == TcpState::time_wait)
