@@ -14,6 +14,7 @@
 #include <cstring>
 #include <deque>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_tun.h>
 #include <map>
 #include <net/if.h>
@@ -27,7 +28,7 @@ namespace tunic::device_test {
 
 struct FakeInterface {
   short kind = IFF_TUN;
-  short mode = 0;  // IFF_NO_PI, IFF_VNET_HDR, IFF_PERSIST
+  short mode = 0;  // IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFF_PERSIST
   int index = 7;
   int mtu = 1500;
   int queue = 500;
@@ -37,7 +38,8 @@ struct FakeInterface {
   int owner = -1;
   int group = -1;
   int offload = 0;
-  bool attached = false;
+  int attached = 0;  // descriptors
+  bool steered = false;
 };
 
 /// What one read gives: a packet, or (as `error`) a negative errno or 0.
@@ -51,8 +53,10 @@ struct FakeKernel {
   bool privileged = true;
   int uid = 1000;
   bool has_driver = true;
-  unsigned features = IFF_TUN | IFF_TAP | IFF_NO_PI;  // with IFF_VNET_HDR: a kernel of this century
-  unsigned knows_offloads = 0x6f;                     // TUN_F_...
+  bool takes_programs = true;  // of BPF
+  // With IFF_VNET_HDR: a kernel of this century.
+  unsigned features = IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE;
+  unsigned knows_offloads = 0x6f;  // TUN_F_...
   int vnet_header = 10;
   bool little_endian = false;
 
@@ -76,7 +80,7 @@ struct FakeKernel {
   std::vector<std::vector<std::byte>> taken{};    // of that, whole
 
   int attach_elsewhere(const std::string& name) {  // a descriptor that some framework passes on
-    interfaces[name].attached = true;
+    ++interfaces[name].attached;
     descriptors[next_descriptor] = name;
     return next_descriptor++;
   }
@@ -112,8 +116,8 @@ struct FakeKernel {
     if (found == descriptors.end()) return -EBADF;
     const auto interface = interfaces.find(found->second);
     if (interface != interfaces.end()) {
-      interface->second.attached = false;
-      if ((interface->second.mode & IFF_PERSIST) == 0) interfaces.erase(interface);
+      const bool last = --interface->second.attached == 0;
+      if (last && (interface->second.mode & IFF_PERSIST) == 0) interfaces.erase(interface);
     }
     descriptors.erase(found);
     return 0;
@@ -134,6 +138,7 @@ struct FakeKernel {
     if (request == TUNSETVNETHDRSZ) return vnet_header = *static_cast<int*>(argument), 0;
     if (request == TUNGETVNETHDRSZ) return *static_cast<int*>(argument) = vnet_header, 0;
     if (request == TUNSETVNETLE) return little_endian = *static_cast<int*>(argument) != 0, 0;
+    if (request == TUNSETSTEERINGEBPF) return steer(fd, *static_cast<int*>(argument));
     ifreq& ask = *static_cast<ifreq*>(argument);
     if (request == TUNSETIFF) return set_interface(fd, ask);
     if (request == TUNGETIFF) return tell_interface(fd, ask);
@@ -163,6 +168,15 @@ struct FakeKernel {
       default:
         return -ENOTTY;
     }
+  }
+
+  // Takes any program for a steering program.
+  int bpf(int command) {
+    if (injected("bpf")) return -fail_with;
+    if (!takes_programs) return -EPERM;
+    if (command != BPF_PROG_LOAD) return -EINVAL;
+    descriptors[next_descriptor] = "program";
+    return next_descriptor++;
   }
 
   ssize_t readv(int fd, std::span<const iovec> pieces) {
@@ -213,18 +227,29 @@ struct FakeKernel {
     const auto found = interfaces.find(name);
     if (found != interfaces.end()) {
       if ((ask.ifr_flags & found->second.kind) == 0) return -EINVAL;
+      if (((ask.ifr_flags ^ found->second.mode) & IFF_MULTI_QUEUE) != 0) return -EINVAL;
       if (!privileged && found->second.owner != uid) return -EPERM;
-      if (found->second.attached) return -EBUSY;
+      const bool several = (ask.ifr_flags & IFF_MULTI_QUEUE) != 0;
+      if (found->second.attached == (several ? 256 : 1)) return several ? -E2BIG : -EBUSY;
     } else if (!privileged) {
       return -EPERM;
     }
     FakeInterface& interface = interfaces[name];
-    interface.attached = true;
-    interface.mode = static_cast<short>((interface.mode & IFF_PERSIST) |
-                                        (ask.ifr_flags & (IFF_NO_PI | IFF_VNET_HDR)));
+    ++interface.attached;
+    interface.mode =
+        static_cast<short>((interface.mode & IFF_PERSIST) |
+                           (ask.ifr_flags & (IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)));
     descriptors[fd] = name;
     std::strcpy(ask.ifr_name, name.c_str());
     return 0;
+  }
+
+  int steer(int fd, int program) {
+    const auto found = interfaces.find(descriptors[fd]);
+    if (found == interfaces.end()) return -EBADFD;
+    const auto given = descriptors.find(program);
+    if (given == descriptors.end() || given->second != "program") return -EINVAL;
+    return found->second.steered = true, 0;
   }
 
   int tell_interface(int fd, ifreq& ask) {
@@ -309,6 +334,8 @@ struct FakeKernel {
         return "TUNSETGROUP";
       case TUNSETPERSIST:
         return "TUNSETPERSIST";
+      case TUNSETSTEERINGEBPF:
+        return "TUNSETSTEERINGEBPF";
       case SIOCGIFINDEX:
         return "SIOCGIFINDEX";
       case SIOCGIFMTU:
@@ -361,6 +388,7 @@ struct FakeSystem {
   ssize_t writev(int fd, std::span<const iovec> pieces) noexcept {
     return kernel->writev(fd, pieces);
   }
+  int bpf(int command, void*, std::size_t) noexcept { return kernel->bpf(command); }
 };
 
 static_assert(System<FakeSystem>);

@@ -71,7 +71,7 @@ TEST_CASE("each refusal has its own error", "[device][tun]") {
     CHECK(refusal(kernel, {.name = "tun0"}) == Errc::tun_permission);
   }
   SECTION("in use") {
-    kernel.interfaces["tun0"] = {.attached = true};
+    kernel.interfaces["tun0"] = {.attached = 1};
     CHECK(refusal(kernel, {.name = "tun0"}) == Errc::tun_busy);
   }
   SECTION("no TUN") {

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <type_traits>
@@ -38,6 +39,7 @@ concept System = std::is_nothrow_move_constructible_v<S> &&
   { system.socket(number, number, number) } noexcept -> std::same_as<int>;
   { system.readv(number, pieces) } noexcept -> std::same_as<ssize_t>;
   { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
+  { system.bpf(number, argument, sizeof number) } noexcept -> std::same_as<int>;
 };
 
 /// What entropy is made of. Returns bytes written or a negative errno.
@@ -91,6 +93,11 @@ struct LinuxSystem {
   /// writev(2); the bytes written.
   ssize_t writev(int fd, std::span<const iovec> pieces) noexcept {
     return answer(::writev(fd, pieces.data(), static_cast<int>(pieces.size())));
+  }
+
+  /// bpf(2); what it is depends on the command, for programs a descriptor.
+  int bpf(int command, void* attributes, std::size_t size) noexcept {
+    return static_cast<int>(answer(::syscall(SYS_bpf, command, attributes, size)));
   }
 
   /// getrandom(2) from the pool of the kernel; waits for it to be seeded, early in a boot.
