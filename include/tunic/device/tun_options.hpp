@@ -41,6 +41,10 @@ struct TunOptions {
   /// gets the rest segment by segment.
   bool offload = true;
 
+  /// Whether this is one of several queues of the interface: each `open` of the same name adds one.
+  /// `TunQueues::open` opens several at once.
+  bool multi_queue = false;
+
   /// Largest IP packet, 68 (RFC 791) to 65535.
   std::optional<std::size_t> mtu_bytes{};
 

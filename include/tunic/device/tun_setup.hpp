@@ -170,9 +170,9 @@ class TunSetup {
     }
     ifreq request{};
     const bool vnet_header = options_.offload && framing_setup().kernel_knows_vnet_header();
-    const int mode =
-        IFF_TUN | (options_.packet_information ? 0 : IFF_NO_PI) | (vnet_header ? IFF_VNET_HDR : 0);
-    request.ifr_flags = static_cast<short>(mode);
+    request.ifr_flags = static_cast<short>(IFF_TUN | (options_.packet_information ? 0 : IFF_NO_PI) |
+                                           (vnet_header ? IFF_VNET_HDR : 0) |
+                                           (options_.multi_queue ? IFF_MULTI_QUEUE : 0));
     if (const int answer = ask(interface_.fd, TUNSETIFF, request); answer < 0) {
       // EINVAL: the interface exists and is something else. EBUSY: another descriptor is attached.
       return fail("TUNSETIFF", answer,
