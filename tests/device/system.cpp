@@ -26,6 +26,7 @@ TEST_CASE("refused system calls are answered by the negative errno", "[device]")
   CHECK(system.read(-1, room) == -EBADF);
   CHECK(system.readv(-1, pieces) == -EBADF);
   CHECK(system.writev(-1, pieces) == -EBADF);
+  CHECK(system.eventfd(0, -1) == -EINVAL);
   CHECK(system.bpf(-1, nullptr, 0) < 0);  // EINVAL, or EPERM before it looks
 }
 

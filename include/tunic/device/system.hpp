@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <fcntl.h>
 #include <span>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -40,6 +41,17 @@ concept System = std::is_nothrow_move_constructible_v<S> &&
   { system.readv(number, pieces) } noexcept -> std::same_as<ssize_t>;
   { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
   { system.bpf(number, argument, sizeof number) } noexcept -> std::same_as<int>;
+};
+
+/// What a wake-up is made of. The same answers.
+template <class S>
+concept EventSystem = std::is_nothrow_copy_constructible_v<S> &&
+                      requires(S system, unsigned count, int number,
+                               std::span<const iovec> pieces) {
+  { system.eventfd(count, number) } noexcept -> std::same_as<int>;
+  { system.close(number) } noexcept -> std::same_as<int>;
+  { system.readv(number, pieces) } noexcept -> std::same_as<ssize_t>;
+  { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
 };
 
 /// What entropy is made of. Returns bytes written or a negative errno.
@@ -100,6 +112,9 @@ struct LinuxSystem {
     return static_cast<int>(answer(::syscall(SYS_bpf, command, attributes, size)));
   }
 
+  /// eventfd(2); the descriptor.
+  int eventfd(unsigned count, int flags) noexcept { return answer(::eventfd(count, flags)); }
+
   /// getrandom(2) from the pool of the kernel; waits for it to be seeded, early in a boot.
   ssize_t getrandom(MutableBytes room) noexcept {
     return answer(::getrandom(room.data(), room.size(), 0));
@@ -125,6 +140,6 @@ struct LinuxSystem {
   }
 };
 
-static_assert(System<LinuxSystem> && EntropySystem<LinuxSystem>);
+static_assert(System<LinuxSystem> && EventSystem<LinuxSystem> && EntropySystem<LinuxSystem>);
 
 }  // namespace tunic::inline v0

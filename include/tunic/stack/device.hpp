@@ -10,6 +10,7 @@
 #include <tunic/base/siphash.hpp>
 #include <tunic/base/time.hpp>
 #include <tunic/core/tx_reason.hpp>
+#include <tunic/ip/ip_packet.hpp>
 #include <tunic/wire/address.hpp>
 #include <tunic/wire/virtio_net.hpp>
 
@@ -127,6 +128,19 @@ template <class D>
 concept AddressedDevice = Device<D> && requires(const D device) {
   { device.host_address() }
   noexcept->std::same_as<std::optional<IpCidr>>;
+};
+
+/// A device that carries some of the flows of the stack's addresses, while other stacks have the
+/// rest. `owns(local, remote)`: whether what the peer sends in this flow comes here; ports of 0
+/// stand for packets without. `pass_on(packet)`: called with what the stack has put together out of
+/// fragments; true if it is another stack's, and on its way there or lost.
+template <class D>
+concept FlowOwner = Device<D> &&
+    requires(D device, const D constant, const Endpoint& end, const IpPacket& packet) {
+  { constant.owns(end, end) }
+  noexcept->std::same_as<bool>;
+  { device.pass_on(packet) }
+  noexcept->std::same_as<bool>;
 };
 
 /// A device that brings the stack's secret when the program gives none: fresh entropy where packets
