@@ -84,6 +84,7 @@ TEST_CASE("every error equals the standard condition that portable code tests fo
       {Errc::address_in_use, std::errc::address_in_use},
       {Errc::address_not_available, std::errc::address_not_available},
       {Errc::no_ports_left, std::errc::address_not_available},
+      {Errc::other_shard, std::errc::address_not_available},
       {Errc::too_many_connections, std::errc::too_many_files_open},
       {Errc::no_memory, std::errc::not_enough_memory},
       {Errc::message_too_long, std::errc::message_size},

@@ -34,6 +34,7 @@ enum class Errc : std::uint8_t {
   address_in_use,         ///< address_in_use
   address_not_available,  ///< address_not_available
   no_ports_left,          ///< address_not_available
+  other_shard,            ///< address_not_available: the flow belongs to another shard
   too_many_connections,   ///< too_many_files_open
   no_memory,              ///< not_enough_memory
   message_too_long,       ///< message_size
@@ -108,6 +109,9 @@ struct IoResult {
     case Errc::no_ports_left:
       return "no ephemeral ports left towards that peer: widen the range of ports or reuse "
              "connections";
+    case Errc::other_shard:
+      return "that flow belongs to another shard: leave the local port to the stack, or use the "
+             "shard to which its replies come";
     case Errc::too_many_connections:
       return "too many connections: raise max_connections or close some";
     case Errc::no_memory:
@@ -206,6 +210,7 @@ struct IoResult {
       return std::errc::address_in_use;
     case Errc::address_not_available:
     case Errc::no_ports_left:
+    case Errc::other_shard:
     case Errc::tun_address_refused:
       return std::errc::address_not_available;
     case Errc::too_many_connections:

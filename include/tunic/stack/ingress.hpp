@@ -24,14 +24,14 @@
 
 namespace tunic::inline v0 {
 
-template <class Traits>
+template <Device D, class Traits>
 class Ingress {
  public:
   using Control = ControlBlock<Traits>;
   using Ip = IpLayer<Traits::reassembly>;
 
-  Ingress(Ip& ip, TcpLayer<Traits>& tcp, Stats& stats) noexcept
-      : ip_{ip}, tcp_{tcp}, stats_{stats} {}
+  Ingress(D& device, Ip& ip, TcpLayer<Traits>& tcp, Stats& stats) noexcept
+      : device_{device}, ip_{ip}, tcp_{tcp}, stats_{stats} {}
   Ingress(const Ingress&) = delete;
   Ingress& operator=(const Ingress&) = delete;
 
@@ -61,6 +61,10 @@ class Ingress {
   Control* input(const RxPacket& received) noexcept {
     IpInput in = ip_.receive(received.bytes, received.offload, tcp_.now);
     if (auto* const packet = std::get_if<IpPacket>(&in)) {
+      if constexpr (FlowOwner<D>) {
+        const bool reassembled = packet->whole.data() != received.bytes.data();
+        if (reassembled && device_.pass_on(*packet)) return nullptr;
+      }
       packet->block = received.block;
       if (packet->protocol == IpProtocol::tcp) {
         Control* const cb = tcp_.input(*packet);
@@ -137,6 +141,7 @@ class Ingress {
     return sum.finish() == 0;
   }
 
+  D& device_;
   Ip& ip_;
   TcpLayer<Traits>& tcp_;
   Stats& stats_;

@@ -29,7 +29,6 @@
 #include <optional>
 #include <system_error>
 #include <utility>
-#include <variant>
 
 namespace tunic::inline v0 {
 
@@ -65,7 +64,7 @@ class Stack {
             seed_.value_or(SipKey{})},
         tcp_{config_.tcp,  pool_, stats_, seed_.value_or(SipKey{}), usable_mtu(device_.caps()),
              ip_.addresses},
-        ingress_{ip_, tcp_, stats_},
+        ingress_{device_, ip_, tcp_, stats_},
         egress_{device_, tcp_, ip_.replies, stats_} {
     error = check();
     tcp_.largest_datagram =
@@ -106,11 +105,15 @@ class Stack {
 
   /// Starts to connect; a `connected` or an `error` event follows. Bytes may be sent at once, they
   /// wait for the handshake. `invalid_argument`: no unicast remote address, port 0, or options out
-  /// of bounds; `address_not_available`: no address of ours fits; `address_in_use`,
+  /// of bounds; `address_not_available`: no address of ours fits; `other_shard`: on a device that
+  /// shares out flows (`FlowOwner`), the port that was asked for leads elsewhere; `address_in_use`,
   /// `no_ports_left`, `too_many_connections`, `no_memory`.
   [[nodiscard]] Connection connect(const ConnectOptions& options, std::error_code& error) noexcept {
     Errc why = valid(options.connection) ? Errc::none : Errc::invalid_argument;
-    ControlBlock<Traits>* cb = why == Errc::none ? tcp_.connect(options, why) : nullptr;
+    const auto owned = [this](const Endpoint& local, const Endpoint& remote) noexcept {
+      return owns(local, remote);
+    };
+    ControlBlock<Traits>* cb = why == Errc::none ? tcp_.connect(options, why, owned) : nullptr;
     error = make_error_code(why);
     return cb == nullptr ? Connection{} : Connection{tcp_, *cb->slot};
   }
@@ -244,12 +247,14 @@ class Stack {
 
   // ---- ping
 
-  /// Sends an echo request; its result comes from `next_echo`. `no_memory`: too many are under way.
+  /// Sends an echo request; its result comes from `next_echo`. `no_memory`: too many are under way;
+  /// `other_shard`: the reply would come to another stack (`FlowOwner`).
   std::optional<std::uint16_t> ping(const IpAddress& to, Bytes payload, Duration timeout,
                                     std::error_code& error) noexcept {
     const IpAddress from = ip_.addresses.source_for(to);
     std::optional<std::uint16_t> sequence;
     error = make_error_code(from.is_unspecified() ? Errc::address_not_available : Errc::none);
+    if (!error && !owns({from}, {to})) error = make_error_code(Errc::other_shard);
     if (!error) {
       sequence = ip_.echo_client.send(from, to, payload, timeout, tcp_.now);
       if (!sequence) error = make_error_code(Errc::no_memory);
@@ -306,6 +311,11 @@ class Stack {
     if constexpr (TimedDevice<D>) device_.poll(tcp_.now);
   }
 
+  [[nodiscard]] bool owns(const Endpoint& local, const Endpoint& remote) const noexcept {
+    if constexpr (FlowOwner<D>) return device_.owns(local, remote);
+    return true;
+  }
+
   const StackConfig config_;
   BlockPool pool_;
   D device_;  // may hold blocks of the pool
@@ -313,7 +323,7 @@ class Stack {
   const std::optional<SipKey> seed_;
   IpLayer<Traits::reassembly> ip_;
   TcpLayer<Traits> tcp_;
-  Ingress<Traits> ingress_;
+  Ingress<D, Traits> ingress_;
   Egress<D, Traits> egress_;
   std::array<RxPacket, 64> rx_;
   std::size_t device_bytes_ = 0;  // in blocks that the device holds

@@ -105,13 +105,17 @@ class TcpLayer : public TcpCore<Traits> {
     return std::min(this->wheel.next_deadline(), this->time_wait.next_expiry());
   }
 
-  /// OPEN, active (RFC 9293 3.10.1). Null with the reason in `error`.
-  [[nodiscard]] Control* connect(const ConnectOptions& wanted, Errc& error) noexcept {
+  /// OPEN, active (RFC 9293 3.10.1). `owns(local, remote)` says whether the replies will come to
+  /// this layer. Null with the reason in `error`.
+  template <class Owns>
+  [[nodiscard]] Control* connect(const ConnectOptions& wanted, Errc& error, Owns owns) noexcept {
     FlowKey key{wanted.local_address, wanted.remote.address, wanted.local_port, wanted.remote.port};
     error = check_addresses(key);
     if (error != Errc::none) return nullptr;
     if (key.local_port == 0) {
-      if (!pick_port(key)) error = Errc::no_ports_left;
+      if (!pick_port(key, owns)) error = Errc::no_ports_left;
+    } else if (!owns(Endpoint{key.local, key.local_port}, wanted.remote)) {
+      error = Errc::other_shard;
     } else if (in_use(key)) {
       error = Errc::address_in_use;
     }
@@ -255,14 +259,17 @@ class TcpLayer : public TcpCore<Traits> {
     return this->connections.find(key) != nullptr || this->time_wait.find(key) != nullptr;
   }
 
-  // RFC 6056 3.3.1: a random port, then others until one is free. The randomness is a keyed hash of
-  // a counter.
-  [[nodiscard]] bool pick_port(FlowKey& key) noexcept {
+  // RFC 6056 3.3.1: a random port, then others until one is free and ours. The randomness is a
+  // keyed hash of a counter.
+  template <class Owns>
+  [[nodiscard]] bool pick_port(FlowKey& key, Owns owns) noexcept {
     const std::uint32_t range = this->config.last_port - this->config.first_port + 1U;
     FlowKey peer = key;
     const std::uint32_t start = this->secrets.port_index(peer, ++port_draws_, range);
     for (std::uint32_t i = 0; i < range; ++i) {
       key.local_port = static_cast<std::uint16_t>(this->config.first_port + (start + i) % range);
+      if (!owns(Endpoint{key.local, key.local_port}, Endpoint{key.remote, key.remote_port}))
+        continue;
       const bool listening = this->listeners.contains(ListenKey{{}, key.local_port}) ||
                              this->listeners.contains(ListenKey{key.local, key.local_port});
       if (!listening && !in_use(key)) return true;
