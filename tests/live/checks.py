@@ -18,6 +18,7 @@ import time
 
 from capture import analyse, capture, capture_in, judge_partial_checksums
 from far import FAR, far_echo, far_host
+from shards import go_quiet_and_on
 from support import (CLOSED, DISCARD, ECHO, HOST, LINE, STACK, EchoServer, LiveServer, Transfer, abort, connect,
                      echo_once, expect, receive_all, run, wait_until)
 
@@ -81,6 +82,7 @@ class Context:
     def __init__(self, build, scratch):
         self.scratch = scratch
         self.echo_program = build / "examples" / "echo_server"
+        self.sharded_program = build / "examples" / "echo_sharded"
         self.live_program = build / "tests" / "tunic_live_server"
 
     def echo_server(self, *arguments, **options):
@@ -260,6 +262,11 @@ def open_tun_to_all(scratch):
     run("mount", "-t", "tmpfs", "none", str(place))
     run("mknod", "-m", "666", str(place / "tun"), "c", "10", "200")
     run("mount", "--bind", str(place / "tun"), "/dev/net/tun")
+
+
+@check("four shards: flows opened by either side go quiet for 10 s and on, none changes its shard or is reset")
+def shards(context):
+    return go_quiet_and_on(context.sharded_program)
 
 
 # ---- the server that tells what it holds
