@@ -11,7 +11,8 @@ tests/run.sh [--matrix | --full]
 Installs what is missing (as root, with apt-get), builds in build/ and runs the tests.
 
   --matrix   The wide run instead: formatting, each header alone, sanitizers, clang, package
-             consumers, static analysis, a minute of fuzzing, the demo over a real TUN device.
+             consumers, static analysis, counts of instructions, a minute of fuzzing, the demo over
+             a real TUN device.
   --full     The matrix, then both compilers in Debug and Release, valgrind, longer fuzzing,
              benchmarks.
 
@@ -58,6 +59,7 @@ run_matrix() {
   stage "build with clang, Release" build clang-release Release clang++
   stage "tests with clang, Release" run_ctest clang-release -LE 'live|tree'
   stage "static analysis" check_tidy
+  stage "instructions" tests/bench/instructions
   [[ ! -x tests/fuzz/run.sh ]] || stage "fuzzing, a minute" tests/fuzz/run.sh 60
   [[ ! -x examples/demo.sh ]] || stage "demo over a TUN device" examples/demo.sh --require-tun
 }
@@ -76,7 +78,6 @@ run_rest() {
   stage "valgrind" valgrind --quiet --error-exitcode=1 --leak-check=full \
     build/g++-Debug/tests/tunic_unit
   [[ ! -x tests/fuzz/run.sh ]] || stage "fuzzing, ten minutes" tests/fuzz/run.sh 600
-  stage "instructions" tests/bench/instructions
   [[ ! -x tests/bench/run ]] || stage "benchmarks" tests/bench/run
 }
 
@@ -166,8 +167,8 @@ basic_needs=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config python3
   ping:iputils-ping nc:netcat-openbsd curl:curl tcpdump:tcpdump tshark:tshark
   header-catch2:catch2 header-boost:libboost1.81-dev)
 matrix_needs=(clang++:clang clang-format:clang-format clang-tidy:clang-tidy
-  clang-fuzzer:libclang-rt-dev)
-full_needs=(valgrind:valgrind header-benchmark:libbenchmark-dev header-lwip:liblwip-dev)
+  clang-fuzzer:libclang-rt-dev valgrind:valgrind)
+full_needs=(header-benchmark:libbenchmark-dev header-lwip:liblwip-dev)
 
 found() {
   case $1 in
