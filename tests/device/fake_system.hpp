@@ -179,19 +179,15 @@ struct FakeKernel {
     return next_descriptor++;
   }
 
-  ssize_t readv(int fd, std::span<const iovec> pieces) {
+  ssize_t read(int fd, MutableBytes room) {
     if (!descriptors.contains(fd)) return -EBADF;
     if (reads.empty()) return -EAGAIN;
     const FakeRead next = reads.front();
     reads.pop_front();
     if (next.bytes.empty()) return next.error;
-    std::size_t done = 0;
-    for (const iovec& piece : pieces) {  // what does not fit is lost, as in Linux
-      const std::size_t n = std::min(next.bytes.size() - done, piece.iov_len);
-      if (n != 0) std::memcpy(piece.iov_base, next.bytes.data() + done, n);
-      done += n;
-    }
-    return static_cast<ssize_t>(done);
+    const std::size_t count = std::min(next.bytes.size(), room.size());
+    std::memcpy(room.data(), next.bytes.data(), count);  // what does not fit is lost, as in Linux
+    return static_cast<ssize_t>(count);
   }
 
   ssize_t writev(int fd, std::span<const iovec> pieces) {
@@ -382,9 +378,7 @@ struct FakeSystem {
   int ioctl_value(int fd, unsigned long request, unsigned long value) noexcept {
     return kernel->ioctl_value(fd, request, value);
   }
-  ssize_t readv(int fd, std::span<const iovec> pieces) noexcept {
-    return kernel->readv(fd, pieces);
-  }
+  ssize_t read(int fd, MutableBytes room) noexcept { return kernel->read(fd, room); }
   ssize_t writev(int fd, std::span<const iovec> pieces) noexcept {
     return kernel->writev(fd, pieces);
   }

@@ -193,7 +193,7 @@ namespace {
 struct NoEvents {
   int eventfd(unsigned, int) noexcept { return -EMFILE; }
   int close(int) noexcept { return 0; }
-  ssize_t readv(int, std::span<const iovec>) noexcept { return -EBADF; }
+  ssize_t read(int, MutableBytes) noexcept { return -EBADF; }
   ssize_t writev(int, std::span<const iovec>) noexcept { return -EBADF; }
 };
 

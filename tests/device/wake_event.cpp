@@ -27,7 +27,7 @@ struct ScriptedEvents {
   Script* script;
   int eventfd(unsigned, int) noexcept { return 3; }
   int close(int) noexcept { return 0; }
-  ssize_t readv(int, std::span<const iovec>) noexcept { return ++script->reads, script->reading; }
+  ssize_t read(int, MutableBytes) noexcept { return ++script->reads, script->reading; }
   ssize_t writev(int, std::span<const iovec>) noexcept {
     return ++script->writes <= script->interruptions ? -EINTR : 8;
   }

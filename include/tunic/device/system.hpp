@@ -31,14 +31,14 @@ namespace tunic::inline v0 {
 template <class S>
 concept System = std::is_nothrow_move_constructible_v<S> &&
                  requires(S system, const char* path, int number, unsigned long request,
-                          void* argument, std::span<const iovec> pieces) {
+                          void* argument, MutableBytes room, std::span<const iovec> pieces) {
   { system.open(path, number) } noexcept -> std::same_as<int>;
   { system.close(number) } noexcept -> std::same_as<int>;
   { system.ioctl(number, request, argument) } noexcept -> std::same_as<int>;
   { system.ioctl_value(number, request, request) } noexcept -> std::same_as<int>;
   { system.fcntl(number, number, number) } noexcept -> std::same_as<int>;
   { system.socket(number, number, number) } noexcept -> std::same_as<int>;
-  { system.readv(number, pieces) } noexcept -> std::same_as<ssize_t>;
+  { system.read(number, room) } noexcept -> std::same_as<ssize_t>;
   { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
   { system.bpf(number, argument, sizeof number) } noexcept -> std::same_as<int>;
 };
@@ -46,11 +46,11 @@ concept System = std::is_nothrow_move_constructible_v<S> &&
 /// What a wake-up is made of. The same answers.
 template <class S>
 concept EventSystem = std::is_nothrow_copy_constructible_v<S> &&
-                      requires(S system, unsigned count, int number,
+                      requires(S system, unsigned count, int number, MutableBytes room,
                                std::span<const iovec> pieces) {
   { system.eventfd(count, number) } noexcept -> std::same_as<int>;
   { system.close(number) } noexcept -> std::same_as<int>;
-  { system.readv(number, pieces) } noexcept -> std::same_as<ssize_t>;
+  { system.read(number, room) } noexcept -> std::same_as<ssize_t>;
   { system.writev(number, pieces) } noexcept -> std::same_as<ssize_t>;
 };
 
@@ -95,11 +95,6 @@ struct LinuxSystem {
   /// read(2); the bytes read.
   ssize_t read(int fd, MutableBytes room) noexcept {
     return answer(::read(fd, room.data(), room.size()));
-  }
-
-  /// readv(2); the bytes read.
-  ssize_t readv(int fd, std::span<const iovec> pieces) noexcept {
-    return answer(::readv(fd, pieces.data(), static_cast<int>(pieces.size())));
   }
 
   /// writev(2); the bytes written.

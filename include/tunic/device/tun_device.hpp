@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// A Linux TUN interface as a device: IP packets of the kernel, one per readv(2) and writev(2), with
+// A Linux TUN interface as a device: IP packets of the kernel, one per read(2) and writev(2), with
 // offloads where the kernel has them: super-segments of up to 64 KiB and checksums that are left to
 // whoever puts a packet on a wire, both told in a virtio-net header before the packet. It never
 // blocks, starts no thread and knows no event loop: wait for `native_handle()` to become
@@ -164,21 +164,23 @@ class BasicTunDevice {
     if (!is_open()) return {0, DeviceStatus::failed};
     if (!hold_block(pool)) return discard(batch.size());
     const MutableBytes block{block_->data(), block_->capacity};
-    MutableBytes room = block;
+    std::size_t begin = lead_bytes;  // of the next packet
     std::size_t count = 0;
     for (std::size_t reads = 0; reads < batch.size(); ++reads) {
-      if (room.size() < std::min(rx_room(), block.size())) break;
-      Prefix prefix;
-      const ssize_t answer = read(prefix, room);
+      if (begin + std::min(rx_room(), block.size() - lead_bytes) > block.size()) break;
+      const std::size_t prefix_bytes = framing().prefix_bytes();
+      const MutableBytes room = block.subspan(begin - prefix_bytes);
+      const ssize_t answer = read(room);
       if (answer <= 0) return {count, rx_status(answer)};
       const auto size = static_cast<std::size_t>(answer);
-      const Bytes bytes = room.first(size - std::min(size, framing().prefix_bytes()));
-      const auto packet = accept(prefix, bytes, bytes.size() == room.size());
+      const Bytes prefix = room.first(std::min(size, prefix_bytes));
+      const Bytes bytes = room.first(size).subspan(prefix.size());
+      const auto packet = accept(prefix, bytes, size == room.size());
       if (!packet) continue;
       batch[count++] = *packet;
       batch[0].block = count == 1 ? &block_ : nullptr;
       // Headers that start at an address divisible by 16 cost less to read.
-      room = room.subspan(std::min((bytes.size() + 15) / 16 * 16, room.size()));
+      begin += (bytes.size() + 15) / 16 * 16 + lead_bytes;
     }
     return {count, DeviceStatus::ok};
   }
@@ -202,9 +204,12 @@ class BasicTunDevice {
   [[nodiscard]] bool wants_write() const noexcept { return wants_write_; }
 
  private:
-  static constexpr std::size_t largest_packet_bytes = super_segment_bytes;
-
   using Prefix = detail::TunFraming::Prefix;
+
+  static constexpr std::size_t largest_packet_bytes = super_segment_bytes;
+  /// Before each packet in a block: what the kernel writes before it, and packets stay aligned.
+  static constexpr std::size_t lead_bytes = 32;
+  static_assert(lead_bytes >= std::tuple_size_v<Prefix>);
 
   explicit BasicTunDevice(S system) noexcept : system_{std::move(system)} {}
 
@@ -222,8 +227,8 @@ class BasicTunDevice {
   /// one packet needs.
   bool hold_block(BlockPool& pool) noexcept {
     TUNIC_ASSERT(block_ == nullptr || pool_ == &pool);
-    constexpr std::size_t most = largest_packet_bytes + 1;
-    const std::size_t least = interface_.mtu_bytes + 1;
+    constexpr std::size_t most = lead_bytes + largest_packet_bytes + 1;
+    const std::size_t least = lead_bytes + interface_.mtu_bytes + 1;
     for (const std::size_t wanted : {most, most / 8, least}) {
       const std::size_t needed_bytes = std::max(wanted, least);
       if (block_ != nullptr && block_->capacity >= needed_bytes) break;
@@ -237,11 +242,8 @@ class BasicTunDevice {
     return block_ != nullptr;
   }
 
-  ssize_t read(Prefix& prefix, MutableBytes room) noexcept {
-    const std::array<iovec, 2> pieces{iovec{prefix.data(), framing().prefix_bytes()},
-                                      iovec{room.data(), room.size()}};
-    return detail::retry_interrupted(
-        [&]() noexcept { return system_.readv(interface_.fd, pieces); });
+  ssize_t read(MutableBytes room) noexcept {
+    return detail::retry_interrupted([&]() noexcept { return system_.read(interface_.fd, room); });
   }
 
   static DeviceStatus rx_status(ssize_t answer) noexcept {
@@ -250,7 +252,7 @@ class BasicTunDevice {
   }
 
   /// The IP packet in what was read, if it holds a whole one.
-  std::optional<RxPacket> accept(const Prefix& prefix, Bytes bytes, bool room_is_full) noexcept {
+  std::optional<RxPacket> accept(Bytes prefix, Bytes bytes, bool room_is_full) noexcept {
     if (bytes.empty()) return ++counters_.rx_truncated, std::nullopt;
     const auto told = framing().read(prefix, bytes);
     const bool truncated = told.truncated || room_is_full;
@@ -295,10 +297,9 @@ class BasicTunDevice {
   }
 
   RxResult discard(std::size_t most) noexcept {
-    Prefix prefix;
     std::array<std::byte, 64> scratch{};  // the kernel forgets what does not fit
     for (std::size_t i = 0; i < most; ++i) {
-      const ssize_t answer = read(prefix, scratch);
+      const ssize_t answer = read(scratch);
       if (answer <= 0) return {0, rx_status(answer)};
       ++counters_.rx_no_memory;
     }
@@ -318,7 +319,7 @@ class BasicTunDevice {
     framing().write(prefix, is_v6(packet), packet.offload);
     pieces[count++] = {prefix.data(), framing().prefix_bytes()};
     for (const Bytes piece : packet.pieces) {
-      // writev(2) takes a pointer to non-const for readv's sake and does not write through it.
+      // writev(2) takes a pointer to non-const for readv(2)'s sake and does not write through it.
       pieces[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
     }
     const ssize_t answer = detail::retry_interrupted(

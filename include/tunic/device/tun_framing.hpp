@@ -73,7 +73,7 @@ struct TunFraming {
   }
 
   /// `packet` is what was read behind the whole prefix, not empty.
-  [[nodiscard]] Told read(const Prefix& prefix, Bytes packet) const noexcept {
+  [[nodiscard]] Told read(Bytes prefix, Bytes packet) const noexcept {
     Told told;
     if (packet_information) {
       const auto information = load<PacketInformation>(prefix);
@@ -82,8 +82,7 @@ struct TunFraming {
           information.protocol.value() == ETH_P_IP || information.protocol.value() == ETH_P_IPV6;
     }
     if (vnet_header_bytes != 0) {
-      told.offload =
-          parse_virtio_net(Bytes{prefix}.subspan(information_bytes()), packet, vnet_order);
+      told.offload = parse_virtio_net(prefix.subspan(information_bytes()), packet, vnet_order);
     }
     return told;
   }

@@ -5,8 +5,10 @@
 
 #include <tunic/device/system.hpp>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -39,10 +41,9 @@ class WakeEvent {
   /// The sleeper, before it looks for what it may have been woken for. Free unless it was.
   void clear() noexcept {
     if (!woken_.load(std::memory_order_acquire)) return;
-    std::uint64_t count = 0;
-    const iovec piece{&count, sizeof count};
+    std::array<std::byte, sizeof(std::uint64_t)> count;
     // Nothing to read: the waker has not written yet, so the next call does this.
-    if (system_.readv(fd_, {&piece, 1}) > 0) woken_.exchange(false, std::memory_order_acq_rel);
+    if (system_.read(fd_, count) > 0) woken_.exchange(false, std::memory_order_acq_rel);
   }
 
  private:
