@@ -85,6 +85,9 @@ struct alignas(16) Block {
     return {data() + end, std::size_t{capacity} - end};
   }
   [[nodiscard]] std::size_t size() const noexcept { return std::size_t{end} - begin; }
+  /// Whether so many bytes are worth keeping it for: what is held counts by its capacity, and fewer
+  /// are better copied.
+  [[nodiscard]] bool is_worth(std::size_t bytes) const noexcept { return 2 * bytes >= capacity; }
 };
 
 /// Gives blocks and counts bytes against a budget. It must outlive all that holds its blocks or

@@ -303,10 +303,8 @@ struct Receiver : ReceiverState {
     return bound - std::min(bound, queue.size());
   }
 
-  // A block that would be half empty is copied from: what is held counts by its capacity.
   bool adopt(Bytes data, Block** lent, BlockPool& pool) noexcept {
-    if (lent == nullptr || 2 * data.size() < (*lent)->capacity || pool.under_pressure())
-      return false;
+    if (lent == nullptr || !(*lent)->is_worth(data.size()) || pool.under_pressure()) return false;
     const std::size_t begin = (*lent)->offset_of(data);
     if (begin == (*lent)->capacity) return false;
     Block* const other = pool.allocate((*lent)->capacity);

@@ -97,9 +97,8 @@ class UserCalls {
     while (moved < wanted && !refused) {
       const std::size_t fitting = std::min(wanted - moved, cb_.snd.room());
       if (fitting == 0) break;
-      // A block that is half empty stays: what is held counts by its capacity.
       const Block& first = source.front_block();
-      if (first.size() <= fitting && 2 * first.size() >= first.capacity) {
+      if (first.size() <= fitting && first.is_worth(first.size())) {
         moved += first.size();
         cb_.snd.queue.append_block(from.cb_.rcv.take_block());
         continue;
