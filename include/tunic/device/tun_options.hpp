@@ -42,7 +42,8 @@ struct TunOptions {
   bool offload = true;
 
   /// Whether this is one of several queues of the interface: each `open` of the same name adds one.
-  /// `TunQueues::open` opens several at once.
+  /// `TunQueues::open` opens several at once. An interface that was made beforehand must have been
+  /// made for several too (`ip tuntap add ... multi_queue`).
   bool multi_queue = false;
 
   /// Largest IP packet, 68 (RFC 791) to 65535.
