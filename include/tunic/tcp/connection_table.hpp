@@ -140,11 +140,11 @@ class ConnectionTable {
   /// At the end of a turn: those that were used longest ago rest. One that can't, or finds no
   /// memory for it, is asked again when it has been used again.
   void settle() noexcept {
-    while (recent_count_ > warm_limit_) [[unlikely]] {
-        Control& cb = recent_.front();
-        unlink(cb);
-        if (can_rest(cb)) rest(cb);
-      }
+    while (recent_count_ > warm_limit_) {
+      Control& cb = recent_.front();
+      unlink(cb);
+      if (can_rest(cb)) rest(cb);
+    }
   }
 
  private:
