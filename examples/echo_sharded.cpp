@@ -13,12 +13,14 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <sys/epoll.h>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 using namespace tunic;
@@ -158,12 +160,12 @@ int main(int argc, char** argv) try {
 
   TunQueues queues = TunQueues::open({.name = settings.tun, .host_address = settings.host},
                                      settings.shards, steer);
-  const std::string address = settings.address->to_string();
-  std::printf("echo: %s port %d on %s, %d shards, %s\n", address.c_str(), settings.port,
-              queues.devices[0].name().data(), settings.shards,
-              queues.steered ? "steered by the kernel"
-              : steer        ? std::strerror(queues.failure.error_number)
-                             : "not steered");
+  const std::error_code refusal{queues.failure.error_number, std::generic_category()};
+  const std::string steering = queues.steered ? "steered by the kernel"
+                               : steer        ? "not steered: " + refusal.message()
+                                              : "not steered";
+  std::printf("echo: %s port %d on %s, %d shards, %s\n", settings.address->to_string().c_str(),
+              settings.port, queues.devices[0].name().data(), settings.shards, steering.c_str());
   Ending ending{.busy = settings.shards};
   std::vector<std::thread> threads;
   for (Shard& shard : make_shards(std::move(queues.devices), queues.key)) {

@@ -59,7 +59,7 @@ constexpr bpf_insn bpf_load_packet_at(unsigned size, unsigned reg) noexcept {
 }
 /// dst = 64 bits, in two instructions.
 constexpr bpf_insn bpf_load_low(unsigned dst, std::uint64_t value) noexcept {
-  return bpf_instruction(BPF_LD | BPF_DW | BPF_IMM, dst, 0, 0, value & 0xffffffff);
+  return bpf_instruction(BPF_LD | BPF_DW, dst, 0, 0, value & 0xffffffff);  // BPF_IMM is 0
 }
 constexpr bpf_insn bpf_load_high(std::uint64_t value) noexcept {
   return bpf_instruction(0, 0, 0, 0, value >> 32);

@@ -105,11 +105,11 @@ class StrayQueue {
 
   static constexpr std::size_t cache_line_bytes = 64;
 
-  const std::size_t capacity_;
-  const std::unique_ptr<std::byte[]> ring_;
   alignas(cache_line_bytes) std::atomic<std::size_t> tail_{0};  // the producer's
   alignas(cache_line_bytes) std::atomic<std::size_t> head_{0};  // the consumer's: end of its loans
   std::size_t next_ = 0;                                        // to lend
+  const std::size_t capacity_;
+  const std::unique_ptr<std::byte[]> ring_;
 };
 
 }  // namespace tunic::inline v0
