@@ -51,8 +51,8 @@ class ObjectPool {
   /// Takes back what `allocate(bytes)` gave.
   void release(void* memory, std::size_t bytes) noexcept {
     const std::size_t index = class_of(bytes);
-    auto* const chunk = reinterpret_cast<Chunk*>(reinterpret_cast<std::uintptr_t>(memory) &
-                                                 ~std::uintptr_t{chunk_alignment - 1});
+    const std::size_t offset = reinterpret_cast<std::uintptr_t>(memory) % chunk_alignment;
+    auto* const chunk = reinterpret_cast<Chunk*>(static_cast<std::byte*>(memory) - offset);
     chunk->free = ::new (memory) Free{chunk->free};
     if (chunk->used-- == capacity((index + 1) * step)) link(index, chunk);
     if (chunk->used != 0) return;
