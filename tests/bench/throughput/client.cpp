@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +21,7 @@
 #include <stdexcept>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 namespace {
@@ -316,18 +318,46 @@ double resident_bytes(const std::string& pid) {
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
-// Connections that stay open and do nothing. The server's bytes for each.
-double open_idle(const Settings& settings, Dialer& dialer) {
-  const rlimit files{settings.idle + 1000, settings.idle + 1000};
+// Opens connections, tells whether that went well, and holds them until its parent ends.
+[[noreturn]] void hold_idle(const Settings& settings, std::size_t count, int teller) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  char failed = 0;
+  try {
+    Dialer dialer{settings};
+    for (std::size_t i = 0; i < count; ++i) dialer.dial(bench::echo_port);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "client: %s\n", error.what());
+    failed = 1;
+  }
+  if (write(teller, &failed, 1) != 1) _exit(1);
+  for (;;) pause();
+}
+
+// Connections that stay open and do nothing, held by as many processes as the limit of descriptors
+// makes it take, which end with this one. The server's bytes for each.
+double open_idle(const Settings& settings) {
+  rlimit files{};
+  must(getrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE");
+  files.rlim_cur = files.rlim_max;
   must(setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE");
+  const std::size_t most = files.rlim_max - std::min<std::size_t>(files.rlim_max / 2, 100);
   const double before = resident_bytes(settings.server);
-  for (std::size_t i = 0; i < settings.idle; ++i) dialer.dial(bench::echo_port);
+  std::array<int, 2> ready{};
+  must(pipe(ready.data()), "pipe");
+  for (std::size_t left = settings.idle; left != 0;) {
+    const std::size_t count = std::min(left, most);
+    if (must(fork(), "fork") == 0) hold_idle(settings, count, ready[1]);
+    char failed = 1;
+    if (read(ready[0], &failed, 1) != 1 || failed != 0)
+      throw std::runtime_error{"no idle connections"};
+    left -= count;
+  }
   return (resident_bytes(settings.server) - before) / static_cast<double>(settings.idle);
 }
 
 void exchange(const Settings& settings) {
+  const double idle_bytes = settings.idle == 0 ? 0 : open_idle(settings);
   Dialer dialer{settings};
-  const double idle_bytes = settings.idle == 0 ? 0 : open_idle(settings, dialer);
   Callers callers{settings};
   for (Caller& caller : callers.all()) {
     caller.fd = dialer.dial(bench::echo_port);
